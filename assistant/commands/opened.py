@@ -1,0 +1,58 @@
+"""What most commands begin with: the home folder, its store, and the person they are about."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from data.errors import NotFound
+from data.home import Home
+from data.schema import migrate
+from data.store import Store
+from data.types import User
+
+
+@dataclass(frozen=True)
+class Opened:
+    home: Home
+    store: Store
+    user: User
+
+
+@contextmanager
+def opened_store(options: argparse.Namespace) -> Iterator[tuple[Home, Store]]:
+    """The home of `--home` (made where there is none) and its migrated store."""
+    home = Home.locate(options.home)
+    home.create()
+    migrate(home)
+    store = Store(home)
+    try:
+        yield home, store
+    finally:
+        store.close()
+
+
+@contextmanager
+def opened(options: argparse.Namespace) -> Iterator[Opened]:
+    """As `opened_store`, with the person of `--user`. `me` always exists."""
+    with opened_store(options) as (home, store):
+        yield Opened(home, store, person(store, options.user))
+
+
+def person(store: Store, name: str) -> User:
+    """The user of that name. NotFound says how to see who there is."""
+    user = store.user_named(name)
+    if user is None and name == "me" and not store.has_accounts():
+        return store.ensure_user()
+    if user is None:
+        raise NotFound(f"There is no user {name!r}; `python launch.py users list` shows who there is.")
+    return user
+
+
+def show(options: argparse.Namespace, result: Any, as_text: Callable[[], str]) -> None:
+    """A command's result on stdout: JSON with `--json`, else text."""
+    print(json.dumps(result, ensure_ascii=False, indent=1) if options.json else as_text())
