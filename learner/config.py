@@ -1,0 +1,121 @@
+"""Every number of the learner, with its unit and source. Nothing else in `learner/` holds a tunable constant.
+
+Sources: docs/learning.md has the reasons and measurements; "lm-hpd" is Huang et al. 2023, "The N implementation details of
+RLHF with PPO"; "LoRA without regret" is Schulman et al. 2025; "RLOO" is Ahmadian et al. 2024.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields, is_dataclass, replace
+from typing import Any, Literal, TypeVar
+
+from data.errors import Invalid
+
+
+@dataclass(frozen=True)
+class LoraSettings:
+    rank: int = 8  # "LoRA without regret": small ranks carry the few bits that preferences hold
+    alpha: float = 32.0  # scaling is alpha / rank; same source
+
+
+@dataclass(frozen=True)
+class WarmStartConfig:
+    """Supervised steps on demonstrations (edits and the best rated replies) before PPO."""
+
+    enabled: bool = True
+    learning_rate: float = 2e-4
+    max_steps: int = 12  # optimiser steps; 8 at 3e-4 reached 12.5 nats, which is too far
+    batch_size: int = 8  # demonstrations a step
+    kl_limit: float = 4.0  # nats a reply on held-out prompts: stop beyond it
+    held_out_share: float = 0.2  # of the demonstrations, for early stopping
+    min_demonstrations: int = 4
+    kl_prompts: int = 8  # prompts on which the distance to the base is measured
+
+
+@dataclass(frozen=True)
+class PPOConfig:
+    """Source of each number: lm-hpd, unless a comment says otherwise."""
+
+    iterations: int = 10  # at most; the time budget usually ends it first
+    prompts_per_iteration: int = 8
+    replies_per_prompt: int = 4  # RLOO: leave-one-out needs at least 2
+    response_tokens: int = 96  # longest rollout; longer replies count as not finished
+    temperature: float = 0.7  # of rollouts, and of old, new and reference log-probabilities; the chat's default
+    learning_rate: float = 2e-4  # for LoRA ten times that of full fine-tuning ("LoRA without regret")
+    value_learning_rate: float = 1e-3
+    adam_epsilon: float = 1e-5
+    max_grad_norm: float = 1.0
+    epochs: int = 2
+    minibatch_size: int = 16  # rollouts
+    micro_batch_size: int = 8  # rollouts that are on the device at once; memory only, not the result
+    clip_range: float = 0.2
+    value_clip_range: float = 0.2
+    vf_coef: float = 0.1
+    gamma: float = 1.0
+    lam: float = 0.95
+    baseline: Literal["leave-one-out", "gae"] = "leave-one-out"  # with 32 rollouts a critic is mostly noise
+    value_warmup_iterations: int = 2  # gae only: value-only batches before the policy moves
+    kl_coef: float = 0.05  # where the adaptive coefficient starts
+    kl_target: float = 6.0  # nats a reply
+    kl_tolerance: float = 1 / 3  # off target by more than this share moves the coefficient
+    kl_factor: float = 1.5  # Ziegler's horizon of 10,000 episodes would never move at this size
+    reward_clip: float = 3.0  # population standard deviations of the base's replies
+    missing_eos_penalty: float = 1.0  # "EOS trick" of lm-hpd
+    pessimism: float = 0.5  # standard deviations of the posterior subtracted from the reward
+    max_kl_step: float = 0.02  # an epoch stops when mean 0.5 (new - old)^2 exceeds it
+    max_sampler_gap: float = 0.02  # mean |dlogp| between sampler and trainer beyond which the update stops
+    demonstration_coef: float = 0.1  # PPO-ptx (InstructGPT), halved every `demonstration_half_life` iterations
+    demonstration_half_life: float = 4.0
+    own_prompt_share: float = 0.5  # of the rollout prompts, as far as the person has asked that many
+
+
+@dataclass(frozen=True)
+class GateConfig:
+    prompts: int = 64  # gate-only prompts that candidate and live version answer with the same seeds
+    alpha: float = 0.05  # over all updates of one person
+    min_win_rate: float = 0.5
+    confidence: float = 0.95  # one-sided
+    posterior_draws: int = 1000
+    max_kl: float = 12.0  # nats a reply
+    max_perplexity_increase: float = 0.03
+    max_eos_drop: float = 0.05
+    min_distinct2_ratio: float = 0.8
+    min_observations: int = 8  # fewer than this cannot show anything; said in words
+
+
+@dataclass(frozen=True)
+class LearnerConfig:
+    lora: LoraSettings = field(default_factory=LoraSettings)
+    warm_start: WarmStartConfig = field(default_factory=WarmStartConfig)
+    ppo: PPOConfig = field(default_factory=PPOConfig)
+    gate: GateConfig = field(default_factory=GateConfig)
+    start_from: Literal["base", "live"] = "base"  # base: a retracted rating is truly gone from the next version
+    base_replies: int = 2  # base replies a prompt on which features are centred
+    budget_minutes: float = 10.0  # of warm start and PPO
+    gate_minutes: float = 4.0
+    seed: int = 0
+
+
+T = TypeVar("T")
+
+
+def with_overrides(config: T, overrides: Mapping[str, Any]) -> T:
+    """`config` with values replaced by dotted names, {"ppo.iterations": 3}; unknown names are errors (Invalid)."""
+    for name, value in overrides.items():
+        config = _replaced(config, name, name.split("."), value)
+    return config
+
+
+def _replaced(config: Any, full_name: str, path: list[str], value: Any) -> Any:
+    known = [entry.name for entry in fields(config)]
+    if path[0] not in known:
+        raise Invalid(f"There is no learner setting {full_name!r}; here one could name {', '.join(known)}.", full_name)
+    current = getattr(config, path[0])
+    if len(path) > 1 and is_dataclass(current):
+        return replace(config, **{path[0]: _replaced(current, full_name, path[1:], value)})
+    if len(path) > 1 or is_dataclass(current):
+        raise Invalid(f"The learner setting {full_name!r} does not name a single value.", full_name)
+    if isinstance(value, bool) != isinstance(current, bool) or not isinstance(value, type(current) | int):
+        raise Invalid(f"The learner setting {full_name} takes {type(current).__name__}, not {value!r}.", full_name)
+    return replace(config, **{path[0]: type(current)(value)})

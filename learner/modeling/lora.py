@@ -1,0 +1,82 @@
+"""LoRA adapters on a 4-bit base: made, read and written as plain PEFT, never merged into the base.
+
+Source: Hu et al. 2021, "LoRA: Low-Rank Adaptation of Large Language Models"; on every linear layer with a small rank:
+"LoRA without regret". The reference policy is the same model with the adapter switched off.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+
+import torch
+from peft import LoraConfig
+from peft.utils import get_peft_model_state_dict
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import nn
+
+from data.errors import Invalid
+from learner.config import LoraSettings
+
+WEIGHTS_FILE = "adapter_model.safetensors"
+CONFIG_FILE = "adapter_config.json"
+
+State = dict[str, torch.Tensor]
+
+
+def peft_config(settings: LoraSettings, inference: bool = False) -> LoraConfig:
+    return LoraConfig(
+        r=settings.rank,
+        lora_alpha=settings.alpha,
+        lora_dropout=0.0,  # with dropout the ratio of the first minibatch would not be 1
+        target_modules="all-linear",
+        bias="none",
+        task_type="CAUSAL_LM",
+        inference_mode=inference,
+    )
+
+
+def adapter_state(model: nn.Module, name: str) -> State:
+    """A copy of one adapter's weights on the CPU, keyed as PEFT writes them to a file."""
+    state = get_peft_model_state_dict(model, adapter_name=name)
+    return {key: value.detach().to("cpu", torch.float32).clone().contiguous() for key, value in state.items()}
+
+
+def state_sha256(state: State) -> str:
+    """A hash over names and values: equal before and after an update means that nothing was learnt."""
+    digest = hashlib.sha256()
+    for key in sorted(state):
+        digest.update(key.encode())
+        digest.update(state[key].contiguous().numpy().tobytes())
+    return digest.hexdigest()
+
+
+def save_adapter(folder: Path, state: State, settings: LoraSettings, base_id: str, targets: list[str]) -> None:
+    """Write an adapter as `PeftModel.from_pretrained` reads it. `targets` are the names of the layers it sits on."""
+    folder.mkdir(parents=True, exist_ok=True)
+    save_file(state, folder / WEIGHTS_FILE, metadata={"format": "pt"})
+    config = peft_config(settings, inference=True).to_dict()
+    config |= {"base_model_name_or_path": base_id, "target_modules": sorted(targets), "peft_type": "LORA"}
+    text = json.dumps(config, indent=2, default=lambda value: sorted(value) if isinstance(value, set) else str(value))
+    (folder / CONFIG_FILE).write_text(text + "\n")
+
+
+def read_adapter(folder: Path) -> tuple[State, LoraSettings]:
+    """An adapter's weights and settings; Invalid in one line where the folder holds none or broken ones.
+
+    Only plain numbers are taken from the configuration: a PEFT configuration could name code to import.
+    """
+    try:
+        state = load_file(folder / WEIGHTS_FILE)
+        config = json.loads((folder / CONFIG_FILE).read_text())
+        settings = LoraSettings(rank=int(config["r"]), alpha=float(config["lora_alpha"]))
+    except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
+        raise Invalid(f"The adapter in {folder} cannot be read: {error}") from error
+    if not state:
+        raise Invalid(f"The adapter in {folder} holds no weights.")
+    broken = [key for key, value in state.items() if not torch.isfinite(value).all()]
+    if broken:
+        raise Invalid(f"The adapter in {folder} holds values that are not finite (in {broken[0]}).")
+    return state, settings
