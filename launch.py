@@ -25,7 +25,8 @@ from pathlib import Path
 MINIMUM = (3, 11)
 CHECKOUT = Path(__file__).resolve().parent
 PROJECT = "project"  # the name of the project's own requirements, beside those of the extras
-# torch's metadata names the exact CUDA packages that it was built with; they are not ours to fix.
+# torch's metadata names the exact CUDA packages that it was built with; they are not ours to fix. Nor is pip,
+# which the environment brings.
 NEVER_LOCKED = ("nvidia-", "cuda-", "triton")
 
 
@@ -192,7 +193,7 @@ def lock_text(packages) -> str:
     ]
     for package in sorted(packages, key=lambda package: package["name"].lower()):
         name = package["name"].lower().replace("_", "-")
-        if not name.startswith(NEVER_LOCKED):
+        if name != "pip" and not name.startswith(NEVER_LOCKED):
             lines.append(f"{name}=={package['version'].split('+')[0]}")
     return "\n".join(lines) + "\n"
 

@@ -32,7 +32,7 @@ def chat(options: argparse.Namespace) -> int:
             running.acquire()
         except Timeout:
             raise Conflict(
-                f"Attune is already running with the home {home.root}: stop it first, or choose another --home."
+                f"Attune is already running with the home {home.root}: stop it, or choose another --home."
             ) from None
     try:
         prepare_model(options.model, home)
@@ -128,10 +128,14 @@ def check_address(host: str, port: int, store: Store) -> None:
         try:
             probe.bind(found[4])
         except PermissionError:
-            raise Invalid(f"Port {port} needs administrator rights: choose one from 1024 on with --port.") from None
+            raise Invalid(
+                f"Port {port} needs administrator rights: choose one from 1024 on with --port.", param="port"
+            ) from None
         except OSError as error:
             if error.errno == errno.EADDRINUSE:
                 raise Conflict(
                     f"Port {port} on {host} is in use: choose another with --port, or stop what uses it."
                 ) from None
-            raise Invalid(f"{host} is not an address of this machine ({error.strerror}).", param="host") from None
+            raise Invalid(
+                f"{host} is not an address of this machine ({error.strerror}).", param="host"
+            ) from None

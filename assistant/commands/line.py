@@ -95,9 +95,7 @@ def add_common(parser: argparse.ArgumentParser, *, top: bool) -> None:
         help="where everything is kept (default: $ATTUNE_HOME, else the user data folder)",
     )
     group.add_argument("--user", metavar="NAME", default=default("me"), help="whose profile (default: me)")
-    group.add_argument(
-        "--json", action="store_true", default=default(False), help="print the result as JSON"
-    )
+    group.add_argument("--json", action="store_true", default=default(False), help="print the result as JSON")
     group.add_argument(
         "--debug", action="store_true", default=default(False), help="show a traceback when something fails"
     )
@@ -165,7 +163,9 @@ def build_parser() -> argparse.ArgumentParser:
         add_model(bench)
     if offered("screenshots"):
         add("screenshots", "make the pictures in README and docs from the real page")
-    add("test", "install what the tests need, then run them").epilog = (
+    add(
+        "test", "install what the tests need, then run them"
+    ).epilog = (
         "Everything after `test` goes to pytest. Without it: all tests but the slow ones and those for a GPU."
     )
     add("lock", "for developers: write requirements.lock anew")
@@ -210,7 +210,6 @@ def add_account_commands(add: Any) -> None:
                 "--password-stdin", action="store_true", help="read the password from standard input"
             )
         if action == "add":
-            sub.add_argument("--admin", action="store_true")
             sub.add_argument("--take-over", action="store_true", help="take over the data of `me`")
         if action == "remove":
             sub.add_argument("--yes", action="store_true", help="do not ask")

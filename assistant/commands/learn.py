@@ -1,0 +1,79 @@
+"""`learn`: one learning update in the foreground, with a progress bar, ending in its report."""
+
+from __future__ import annotations
+
+import argparse
+from typing import Any
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+
+from assistant.commands.chat import prepare_model
+from assistant.commands.opened import opened, show
+from data.errors import AttuneError
+from data.types import LearningRun
+
+
+def learn(options: argparse.Namespace) -> int:
+    with opened(options) as this:
+        prepare_model(options.model, this.home)
+        from learner.worker import Learner
+
+        learner = Learner(this.home, this.store, options.model, options.device)
+        columns = (
+            TextColumn("{task.description}"),
+            BarColumn(),
+            TextColumn("{task.percentage:>3.0f} %"),
+            TimeElapsedColumn(),
+        )
+        with Progress(*columns, console=Console(stderr=True)) as bar:
+            task = bar.add_task("starting", total=1.0)
+            run = learner.learn_now(
+                this.user.id, lambda phase, share: bar.update(task, description=phase, completed=share)
+            )
+    if run.state == "failed":
+        raise AttuneError(run.reason or "The update failed.")
+    show(options, run_values(run, this.user.name), lambda: report_text(run))
+    return 0
+
+
+def run_values(run: LearningRun, user_name: str) -> dict[str, Any]:
+    """A run as plain values, with the names of the HTTP interface."""
+    return {
+        "id": run.id,
+        "user": user_name,
+        "state": run.state,
+        "phase": run.phase,
+        "progress": run.progress,
+        "started": run.started_at,
+        "ended": run.ended_at,
+        "version": run.version,
+        "reason": run.reason,
+        "report": dict(run.report),
+    }
+
+
+def report_text(run: LearningRun) -> str:
+    """What came of a run, in words: the verdict, then the report's figures one a line."""
+    verdict = {
+        "promoted": f"Promoted: version {run.version} is live.",
+        "rejected": "Rejected: the live version stays.",
+        "abstained": "Abstained: nothing was trained.",
+        "cancelled": "Cancelled.",
+    }.get(run.state, run.state.capitalize() + ".")
+    lines = [f"{verdict} {run.reason}".strip()]
+    lines += [f"  {name}: {value}" for name, value in flattened(run.report)]
+    return "\n".join(lines)
+
+
+def flattened(report: Any, prefix: str = "") -> list[tuple[str, str]]:
+    """Nested figures as `name.inner: value` rows; long lists are left to --json."""
+    rows: list[tuple[str, str]] = []
+    for name, value in dict(report).items():
+        if isinstance(value, dict):
+            rows += flattened(value, f"{prefix}{name}.")
+        elif isinstance(value, float):
+            rows.append((f"{prefix}{name}", f"{value:.4g}"))
+        elif not isinstance(value, list | tuple):
+            rows.append((f"{prefix}{name}", str(value)))
+    return rows

@@ -1,0 +1,47 @@
+"""`fetch-model`: the only command that talks to the model hub. Serving is offline from then on."""
+
+from __future__ import annotations
+
+import argparse
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn
+
+from assistant.commands.opened import show
+from data.errors import AttuneError, Invalid
+from data.home import Home
+
+# Weights as safetensors, configuration, tokenizer, chat template: no pickle, no code.
+WANTED_FILES = ["*.safetensors", "*.json", "*.txt", "*.model", "*.jinja"]
+
+
+def fetch_model(options: argparse.Namespace) -> int:
+    home = Home.locate(options.home).create()
+    from learner.modeling.embedded import EMBEDDED, prepare_embedded
+
+    if options.model_id == EMBEDDED:
+        columns = (TextColumn("{task.description}"), BarColumn())
+        with Progress(*columns, console=Console(stderr=True)) as bar:
+            task = bar.add_task("the embedded model", total=1.0)
+            folder = prepare_embedded(
+                home.models_dir, lambda text, share: bar.update(task, description=text, completed=share)
+            )
+    else:
+        folder = fetch_from_hub(options.model_id)
+    show(options, {"model": options.model_id, "folder": str(folder)}, lambda: f"Fetched {options.model_id}.")
+    return 0
+
+
+def fetch_from_hub(model_id: str) -> str:
+    """Fetch a model into the hub's own cache, where `--model` finds it. Returns its folder there."""
+    if model_id.count("/") != 1 or model_id.startswith((".", "/", "~")):
+        raise Invalid(f"{model_id!r} is not a hub id (owner/name); a folder or file needs no fetching.")
+    from huggingface_hub import snapshot_download
+
+    try:
+        return str(snapshot_download(model_id, allow_patterns=WANTED_FILES))
+    except Exception as error:  # the hub's client raises from several libraries: network, HTTP, disk
+        if isinstance(error, OSError) and error.errno is not None and error.filename:
+            raise
+        reason = " ".join(str(error).split())[:300] or type(error).__name__
+        raise AttuneError(f"The model {model_id!r} could not be fetched: {reason}") from error

@@ -1,0 +1,94 @@
+"""`export`, `import`, `export-data`, `reset`, `undo-reset`: everything one person has, as a whole."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from assistant.commands.opened import opened, show
+from data import profile
+from data.errors import Invalid, NotFound
+
+
+def counted(counts: dict[str, Any]) -> str:
+    """`{"feedback": 3, "notes": 0}` -> "3 feedback"; only what there is."""
+    parts = [f"{number} {name.replace('_', ' ')}" for name, number in counts.items() if number]
+    return ", ".join(parts) or "nothing"
+
+
+def export(options: argparse.Namespace) -> int:
+    out = Path(options.out).expanduser()
+    if out.is_dir():
+        raise Invalid(f"{out} is a folder; name a file, such as {out / 'attune.zip'}.", param="out")
+    if not out.absolute().parent.is_dir():
+        raise NotFound(f"There is no folder {out.absolute().parent} to write the export into.")
+    with opened(options) as this:
+        counts = profile.export_profile(this.store, this.home, this.user.id, out)
+    show(options, {"file": str(out), "counts": counts}, lambda: f"Wrote {out}: {counted(counts)}.")
+    return 0
+
+
+def import_(options: argparse.Namespace) -> int:
+    file = Path(options.file).expanduser()
+    if not file.is_file():
+        raise NotFound(f"There is no file {file}.")
+    with opened(options) as this:
+        report = profile.import_profile(this.store, this.home, this.user.id, file)
+
+    def as_text() -> str:
+        lines = [f"Imported {counted(dict(report.counts))}.", *report.notes]
+        if report.versions and report.loadable:
+            newest = max(report.versions)
+            lines.append(f"Nothing of it is live yet; `python launch.py rollback --to {newest}` makes it so.")
+        return "\n".join(lines)
+
+    show(options, asdict(report), as_text)
+    return 0
+
+
+def export_data(options: argparse.Namespace) -> int:
+    from data import datasets
+
+    with opened(options) as this:
+        result = datasets.export_data(
+            this.store, this.user.id, options.format, options.trainer, Path(options.out).expanduser()
+        )
+    show(options, result, lambda: f"Wrote {options.out}: {counted(result)}.")
+    return 0
+
+
+RESET_MEANS = {
+    "model": "the adapter: the base model answers again (feedback stays)",
+    "feedback": "all feedback, and the adapter learnt from it (conversations stay)",
+    "all": "conversations, feedback, notes, settings and the adapter",
+}
+
+
+def reset(options: argparse.Namespace) -> int:
+    with opened(options) as this:
+        if not options.yes:
+            how = "for good" if options.erase_now else "(undo-reset takes it back for 30 days)"
+            confirm(f"This removes {RESET_MEANS[options.what]} of {this.user.name} {how}. Go on? [y/N] ")
+        result = profile.reset(this.store, this.home, this.user.id, options.what, options.erase_now)
+    undo = "" if options.erase_now else " `python launch.py undo-reset` takes it back within 30 days."
+    show(options, result, lambda: f"Removed {RESET_MEANS[options.what]}.{undo}")
+    return 0
+
+
+def undo_reset(options: argparse.Namespace) -> int:
+    with opened(options) as this:
+        result = profile.undo_reset(this.store, this.home, this.user.id)
+    show(options, result, lambda: f"Taken back: {counted(result)}.")
+    return 0
+
+
+def confirm(question: str) -> None:
+    """Ask on the terminal (stdout belongs to the result). Invalid unless somebody is there and says yes."""
+    if not sys.stdin.isatty():
+        raise Invalid("Nobody is there to confirm this: add --yes.", param="yes")
+    print(question, end="", file=sys.stderr, flush=True)
+    if input().strip().lower() not in ("y", "yes"):
+        raise Invalid("Nothing was changed.")

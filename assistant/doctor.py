@@ -1,0 +1,137 @@
+"""Checks of the machine and the home, each with what it found in one sentence.
+
+The gradient check is the one that nothing else would notice: on some CPUs bitsandbytes returns silently wrong
+gradients through its packed kernel, and a learner with wrong gradients still runs, and learns noise.
+"""
+
+from __future__ import annotations
+
+import platform
+import shutil
+import sqlite3
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib import metadata
+from typing import Any, Literal
+
+from data.errors import AttuneError
+from data.home import Home
+from data.store import Store
+from data.types import BASE_VERSION
+
+State = Literal["ok", "note", "failed"]
+FREE_BYTES = 2 * 1024**3  # an update, its adapter and a copy of the embedded model fit well within this
+GRADIENT_TOLERANCE = 0.02  # relative error; bfloat16 compute stays far below it, broken kernels far above
+
+
+@dataclass(frozen=True)
+class Check:
+    """One finding. `note` is worth knowing but nothing is wrong."""
+
+    name: str
+    state: State
+    detail: str
+
+
+def examine(home: Home, store: Store, model: str, device: str) -> list[Check]:
+    """Run every check; one that cannot run is a failed check, never an exception."""
+    checks = [
+        guarded("Python", check_python),
+        guarded("torch", check_torch),
+        guarded("GPU", check_gpu),
+        guarded("disk", lambda: check_disk(home)),
+        guarded("database", lambda: check_database(store)),
+    ]
+    loaded: list[Any] = []
+
+    def load() -> Check:
+        from learner.modeling.base import load_base
+
+        loaded.append(load_base(model, home.models_dir, device))
+        return Check("base model", "ok", f"{model} loads on {loaded[0].device}")
+
+    checks.append(guarded("base model", load))
+    if not loaded:
+        return checks
+    base = loaded[0]
+    checks.append(guarded("live adapters", lambda: check_adapters(home, store, base)))
+    checks.append(guarded("bitsandbytes", lambda: check_gradients(base)))
+    return checks
+
+
+def guarded(name: str, check: Callable[[], Check]) -> Check:
+    """A check's finding; whatever it raises is a finding too."""
+    try:
+        return check()
+    except AttuneError as error:
+        return Check(name, "failed", str(error))
+    except Exception as error:
+        return Check(name, "failed", f"{type(error).__name__}: {' '.join(str(error).split())}")
+
+
+def check_python() -> Check:
+    found = f"{platform.python_version()}, SQLite {sqlite3.sqlite_version}"
+    return Check("Python", "ok" if sys.version_info >= (3, 11) else "failed", found)
+
+
+def check_torch() -> Check:
+    import torch
+
+    transformers = metadata.version("transformers")
+    found = f"{torch.__version__}, {torch.get_num_threads()} threads, transformers {transformers}"
+    return Check("torch", "ok", found)
+
+
+def check_gpu() -> Check:
+    import torch
+
+    if not torch.cuda.is_available():
+        return Check("GPU", "note", "none that CUDA can use; the CPU does all the work")
+    free, total = torch.cuda.mem_get_info(0)
+    name = torch.cuda.get_device_name(0)
+    return Check("GPU", "ok", f"{name}, {free / 2**30:.1f} of {total / 2**30:.1f} GiB free")
+
+
+def check_disk(home: Home) -> Check:
+    free = shutil.disk_usage(home.root).free
+    detail = f"{free / 2**30:.1f} GiB free at {home.root}"
+    if free < FREE_BYTES:
+        return Check("disk", "failed", f"{detail}; an update needs {FREE_BYTES / 2**30:.0f} GiB")
+    return Check("disk", "ok", detail)
+
+
+def check_database(store: Store) -> Check:
+    problems = store.verify()
+    if problems:
+        return Check("database", "failed", f"{len(problems)} problems: {'; '.join(problems[:5])}")
+    return Check("database", "ok", "nothing wrong")
+
+
+def check_adapters(home: Home, store: Store, base: Any) -> Check:
+    """Every adapter that answers somebody must load on the base model that is in use."""
+    broken, fine = [], 0
+    for user in store.list_users():
+        number = store.live_version(user.id)
+        if number == BASE_VERSION:
+            continue
+        try:
+            base.load_adapter("doctor", home.adapter_dir(user.id, number))
+            base.remove_adapter("doctor")
+            fine += 1
+        except (AttuneError, OSError, ValueError, RuntimeError) as error:
+            broken.append(f"version {number} of {user.name}: {' '.join(str(error).split())}")
+    if broken:
+        return Check("live adapters", "failed", "; ".join(broken))
+    return Check("live adapters", "ok", f"{fine} load" if fine else "nobody has one yet")
+
+
+def check_gradients(base: Any) -> Check:
+    from learner.modeling.checks import gradient_check
+
+    version = metadata.version("bitsandbytes")
+    error = gradient_check(base)
+    detail = f"{version}, LoRA gradients through 4-bit layers are within {error:.1e} of those without"
+    if not error <= GRADIENT_TOLERANCE:  # a NaN fails too
+        return Check("bitsandbytes", "failed", f"{detail}: updates would learn noise")
+    return Check("bitsandbytes", "ok", detail)
