@@ -127,6 +127,7 @@ class AdapterVersion:
     status: VersionStatus
     report: Mapping[str, Any]
     created_at: str
+    has_weights: bool = True  # False once its folder was dropped (rejected, or too old to keep)
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,205 @@
+"""Adapter versions, and the append-only list of publications whose newest row says what is live."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from data.errors import Conflict, Invalid, NotFound
+from data.ids import utc_now
+from data.store.connection import Connected, Connection, Row, from_json, to_json
+from data.types import (
+    BASE_VERSION,
+    AdapterVersion,
+    BaseSpec,
+    Publication,
+    PublicationReason,
+    VersionStatus,
+)
+
+_BASE_KEY = "base_spec"
+
+
+class Learning(Connected):
+    """The part of the store about versions, publications and the base model."""
+
+    def live_version(self, user_id: str) -> int:
+        """The version that answers this person now; 0 is the base."""
+        row = self._one_row(
+            "SELECT version FROM publications WHERE user_id = ? ORDER BY seq DESC LIMIT 1", (user_id,)
+        )
+        return int(row["version"]) if row else BASE_VERSION
+
+    def versions(self, user_id: str) -> list[AdapterVersion]:
+        """Every version there is a row of (not the base), oldest first."""
+        rows = self._all_rows("SELECT * FROM adapter_versions WHERE user_id = ? ORDER BY number", (user_id,))
+        return [version_of(row) for row in rows]
+
+    def version(self, user_id: str, number: int) -> AdapterVersion:
+        """Raises NotFound; version 0, the base, has no row."""
+        row = self._one_row(
+            "SELECT * FROM adapter_versions WHERE user_id = ? AND number = ?", (user_id, number)
+        )
+        if row is None:
+            raise NotFound(f"There is no version {number}.")
+        return version_of(row)
+
+    def next_version_number(self, user_id: str) -> int:
+        """One more than any number ever used: what version 3 means in an old message never changes."""
+        return self._next_number(self._db(), user_id)
+
+    def record_version(
+        self,
+        user_id: str,
+        number: int,
+        parent: int,
+        base_id: str,
+        sha256: str,
+        status: VersionStatus,
+        report: Mapping[str, Any],
+        publish_reason: PublicationReason | None,
+    ) -> AdapterVersion:
+        """The version's row and, with a reason, its publication, in one transaction.
+
+        `sha256` is `data.adapter_files.adapter_sha256(folder)` ("" where there are no weights: a rejected
+        version keeps only its report). Raises Conflict where the number is taken.
+        """
+        if publish_reason is not None and status != "accepted":
+            raise Invalid(f"A version that is {status} cannot go live.", "status")
+        with self._write() as db:
+            taken = db.execute(
+                "SELECT 1 FROM adapter_versions WHERE user_id = ? AND number = ?", (user_id, number)
+            ).fetchone()
+            if taken or number < self._next_number(db, user_id):
+                raise Conflict(f"Version {number} is there already.")
+            db.execute(
+                "INSERT INTO adapter_versions (user_id, number, parent, base_id, sha256, status, has_weights,"
+                " report, created_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                (
+                    user_id, number, parent, base_id, sha256, status,
+                    int(status != "rejected" and bool(sha256)), to_json(dict(report)), utc_now(),
+                ),
+            )  # fmt: skip
+            if publish_reason is not None:
+                self._insert_publication(db, user_id, number, publish_reason)
+        return self.version(user_id, number)
+
+    def publish(self, user_id: str, version: int, reason: PublicationReason) -> Publication:
+        """Make a version live (0: the base). Raises NotFound unless it is accepted and has its weights."""
+        with self._write() as db:
+            if version != BASE_VERSION:
+                row = db.execute(
+                    "SELECT status, has_weights FROM adapter_versions WHERE user_id = ? AND number = ?",
+                    (user_id, version),
+                ).fetchone()
+                if row is None:
+                    raise NotFound(f"There is no version {version}.")
+                if row["status"] != "accepted":
+                    raise NotFound(f"Version {version} is {row['status']} and cannot go live.")
+                if not row["has_weights"]:
+                    raise NotFound(f"The weights of version {version} are no longer kept.")
+            return self._insert_publication(db, user_id, version, reason)
+
+    def mark_unloadable(self, user_id: str, number: int) -> None:
+        """Note that a version does not load here; where it is live, the base goes live instead."""
+        with self._write() as db:
+            self._update_version(db, user_id, number, "status = 'unloadable'")
+            if self.live_version(user_id) == number:
+                self._insert_publication(db, user_id, BASE_VERSION, "auto_rollback")
+
+    def drop_weights(self, user_id: str, number: int) -> None:
+        """Note that a version's folder is about to be removed. Raises Conflict for the live version."""
+        with self._write() as db:
+            if self.live_version(user_id) == number:
+                raise Conflict(f"Version {number} is live; its weights are kept.")
+            self._update_version(db, user_id, number, "has_weights = 0")
+
+    def publications(self, user_id: str) -> list[Publication]:
+        """Oldest first: the last one is what is live."""
+        rows = self._all_rows("SELECT * FROM publications WHERE user_id = ? ORDER BY seq", (user_id,))
+        return [publication_of(row) for row in rows]
+
+    def _next_number(self, db: Connection, user_id: str) -> int:
+        # resets remember the numbers of versions whose rows were erased
+        row = db.execute(
+            "SELECT max(coalesce((SELECT max(number) FROM adapter_versions WHERE user_id = :user), 0),"
+            " coalesce((SELECT max(last_version) FROM resets WHERE user_id = :user), 0)) AS n",
+            {"user": user_id},
+        ).fetchone()
+        return int(row["n"]) + 1
+
+    def _update_version(self, db: Connection, user_id: str, number: int, assignment: str) -> None:
+        done = db.execute(
+            f"UPDATE adapter_versions SET {assignment} WHERE user_id = ? AND number = ?", (user_id, number)
+        )
+        if not done.rowcount:
+            raise NotFound(f"There is no version {number}.")
+
+    def _insert_publication(
+        self, db: Connection, user_id: str, version: int, reason: PublicationReason
+    ) -> Publication:
+        publication = Publication(self._new_id(db), user_id, version, reason, utc_now())
+        db.execute(
+            "INSERT INTO publications (id, user_id, version, reason, created_at) VALUES (?, ?, ?, ?, ?)",
+            (publication.id, user_id, version, reason, publication.created_at),
+        )
+        return publication
+
+    # --- The base model --------------------------------------------------------------------------
+
+    def record_base(self, spec: BaseSpec) -> None:
+        """Remember which base the chat server has loaded."""
+        value = {
+            "id": spec.id,
+            "revision": spec.revision,
+            "weights_sha256": spec.weights_sha256,
+            "template_sha256": spec.template_sha256,
+            "linear_shapes": {name: list(shape) for name, shape in spec.linear_shapes.items()},
+        }
+        with self._write() as db:
+            db.execute("INSERT OR REPLACE INTO home_settings VALUES (?, ?)", (_BASE_KEY, to_json(value)))
+
+    def base(self) -> BaseSpec | None:
+        """The base that the chat server loaded last, None before the first time."""
+        row = self._one_row("SELECT value FROM home_settings WHERE key = ?", (_BASE_KEY,))
+        if row is None:
+            return None
+        value = from_json(row["value"])
+        shapes = {name: (int(out), int(into)) for name, (out, into) in value.pop("linear_shapes").items()}
+        return BaseSpec(linear_shapes=shapes, **value)
+
+    def base_replies(self, base_key: str, prompt_sha256: str) -> list[str]:
+        """What the plain base says to a prompt, ordered by seed."""
+        rows = self._all_rows(
+            "SELECT text FROM base_replies WHERE base_key = ? AND prompt_sha256 = ? ORDER BY seed",
+            (base_key, prompt_sha256),
+        )
+        return [row["text"] for row in rows]
+
+    def add_base_replies(
+        self, base_key: str, prompt_sha256: str, start_seed: int, texts: Sequence[str]
+    ) -> None:
+        """Store replies for the seeds from `start_seed` on; a seed that is there already stays as it is."""
+        with self._write() as db:
+            db.executemany(
+                "INSERT OR IGNORE INTO base_replies VALUES (?, ?, ?, ?)",
+                [(base_key, prompt_sha256, start_seed + i, text) for i, text in enumerate(texts)],
+            )
+
+
+def version_of(row: Row) -> AdapterVersion:
+    return AdapterVersion(
+        user_id=row["user_id"],
+        number=row["number"],
+        parent=row["parent"],
+        base_id=row["base_id"],
+        sha256=row["sha256"],
+        status=row["status"],
+        report=from_json(row["report"]),
+        created_at=row["created_at"],
+        has_weights=bool(row["has_weights"]),
+    )
+
+
+def publication_of(row: Row) -> Publication:
+    return Publication(row["id"], row["user_id"], row["version"], row["reason"], row["created_at"])
