@@ -61,7 +61,10 @@ def measure(rows: list[dict[str, object]], replies: int) -> list[tuple[str, floa
     from learner.reward.features import FEATURE_NAMES, features
 
     phi = np.array(
-        [features((Turn("user", str(r["prompt"])),), Reply(str(r["text"]), bool(r["finished"]))) for r in rows]
+        [
+            features((Turn("user", str(r["prompt"])),), Reply(str(r["text"]), bool(r["finished"])))
+            for r in rows
+        ]
     ).reshape(-1, replies, len(FEATURE_NAMES))
     mean = phi.mean(axis=(0, 1))
     within = phi.var(axis=1, ddof=1).mean(axis=0)

@@ -41,16 +41,18 @@ _INLINE_CODE = re.compile(r"`[^`\n]+`")
 _SENTENCE_END = re.compile(r"[.!?]+[\"')\]*_]*(?=\s|$)|[。！？…]+|\n+")
 _BULLET = re.compile(r"^[ \t]*(?:[-*+•·●▪–][ \t]+)", re.MULTILINE)
 _NUMBERED = re.compile(
-    r"^[ \t]*(?:\*\*)?(?:\d{1,2}[.)、:]|[(（]\d{1,2}[)）]|[Ss]tep \d{1,2}\b|[一二三四五六七八九十]{1,2}、)[ \t]*",
+    r"^[ \t]*(?:\*\*)?(?:\d{1,2}[.)、:]|[(（]\d{1,2}[)）]|[Ss]tep \d{1,2}\b|[一二三四五六七八九十]{1,2}、)",
     re.MULTILINE,
 )
-_HEADING = re.compile(r"^[ \t]*(?:#{1,6}[ \t].*|\*\*[^*\n]{1,60}\*\*:?|[^\n.!?。！？]{1,60}[:：])[ \t]*$", re.MULTILINE)
+_HEADING = re.compile(
+    r"^[ \t]*(?:#{1,6}[ \t].*|\*\*[^*\n]{1,60}\*\*:?|[^\n.!?。！？]{1,60}[:：])[ \t]*$", re.MULTILINE
+)
 _EMPHASIS = re.compile(r"\*\*[^*\n]+\*\*|__[^_\n]+__|(?<![\w*])\*[^*\s][^*\n]*\*(?![\w*])")
 _EMOJI = re.compile(
     "[\U0001f300-\U0001f3fa\U0001f400-\U0001faff\u2600-\u27bf\U0001f1e6-\U0001f1ff]|(?<!\\S)[:;]-?[)(DPp](?!\\w)"
 )
 _CLOSING_NOISE = " \t\r\n*_\"'”’)）」』~～"
-_LATIN_WORD = re.compile(r"[^\W\d_]{2,}", re.UNICODE)
+_S_CONTRACTIONS = frozenset(("it's", "that's", "there's", "here's", "what's", "let's", "he's", "she's", "who's"))
 _SINGLE = {
     name: frozenset(p for p in phrases if " " not in p) for name, phrases in lexicon.ENGLISH.items()
 }
@@ -148,7 +150,7 @@ def _language(context: Sequence[Turn], text: str) -> dict[str, float]:
     share, asked_share = chinese / max(1, n), asked_chinese / max(1, len(asked))
     grams = [tuple(units[i : i + 3]) for i in range(n - 2)]
     content = {u for u in asked if len(u) > 3 or _CJK_CHAR.match(u)}
-    contractions = sum(1 for u in letters if "'" in u and not u.endswith("'s"))
+    contractions = sum(1 for u in letters if "'" in u and (u[-2:] != "'s" or u in _S_CONTRACTIONS))
     start = " ".join(word_units(text[:60])[:6]) + " "
     compact = text[:20].strip()  # Chinese openings have no spaces between their words
     tail = " ".join(word_units(text[-220:]))
