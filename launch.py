@@ -118,7 +118,10 @@ class Environment:
         if not self.python.exists():
             return False
         probe = "import pip, sys; print(*sys.version_info[:2])"
-        result = subprocess.run([str(self.python), "-c", probe], capture_output=True, text=True)
+        try:
+            result = subprocess.run([str(self.python), "-c", probe], capture_output=True, text=True)
+        except OSError:  # there is a file of that name which is no program
+            return False
         return result.returncode == 0 and result.stdout.split() == [str(n) for n in sys.version_info[:2]]
 
     def make(self) -> None:
