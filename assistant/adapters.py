@@ -12,9 +12,11 @@ import threading
 import time
 from collections import Counter
 from dataclasses import dataclass
+from functools import partial
 
-from assistant.engine import Engine
-from data.errors import AttuneError, NotFound
+from assistant.engine import Engine, GenerationFailed
+from data.adapter_files import adapter_sha256
+from data.errors import AttuneError, Invalid, NotFound
 from data.home import Home
 from data.store import Store
 from data.types import BASE_VERSION, AdapterVersion
@@ -93,46 +95,52 @@ class Adapters:
             name = _name(user_id, version)
             try:
                 self._load(user_id, version, name)
-                return Live(user_id, version, name)
-            except (MemoryError, OSError) as error:
-                if not isinstance(error, FileNotFoundError):  # the machine's trouble, not the adapter's
+            except GenerationFailed:  # the engine is shutting down
+                raise
+            except Exception as error:
+                if _machines_fault(error):
                     raise AttuneError(f"Version {version} could not be loaded: {error}") from error
                 self._give_up(user_id, version, error)
-            except Exception as error:
-                if "out of memory" in str(error):
-                    raise AttuneError(f"There is not enough memory to load version {version}.") from error
-                self._give_up(user_id, version, error)
+            else:
+                return Live(user_id, version, name)
 
     def _load(self, user_id: str, version: int, name: str) -> None:
         if name not in self._loaded:
             folder = self._home.adapter_dir(user_id, version)
             started = time.monotonic()
+            if adapter_sha256(folder) != self._row(user_id, version).sha256:
+                raise Invalid(f"The files of version {version} are not what was published.")
             self._engine.between_steps(lambda: self._base.load_adapter(name, folder))
             log.info("version %d of %s loaded in %.2f s", version, user_id, time.monotonic() - started)
         self._loaded[name] = time.monotonic()
         self._evict(sparing=name)
 
     def _give_up(self, user_id: str, version: int, error: Exception) -> None:
-        """Mark a version that does not load and go back to the newest one before it that may."""
+        """Mark a version that does not load and go back to what was live before it, or to the base."""
         log.warning("version %d of %s does not load: %s", version, user_id, error)
-        self._store.mark_unloadable(user_id, version)
-        if self._store.live_version(user_id) != version:
-            return  # somebody published or rolled back meanwhile
         before = [p.version for p in self._store.publications(user_id)]
+        self._store.mark_unloadable(user_id, version)  # where it is live, the base goes live
+        if self._store.live_version(user_id) != BASE_VERSION:
+            return  # somebody published or rolled back meanwhile
         for earlier in reversed(before[:-1]):
-            if earlier == version:
-                continue
-            if earlier == BASE_VERSION or self._row(user_id, earlier).status == "accepted":
+            if earlier == BASE_VERSION:
+                return
+            try:
                 self._store.publish(user_id, earlier, "auto_rollback")
                 return
-        self._store.publish(user_id, BASE_VERSION, "auto_rollback")
+            except NotFound:  # not accepted, or its weights are gone
+                continue
 
     def _evict(self, sparing: str | None = None) -> None:
         idle = sorted((used, name) for name, used in self._loaded.items() if not self._in_use[name])
         for _, name in idle[: max(0, len(self._loaded) - self._keep)]:
-            if name != sparing:
-                self._engine.between_steps(lambda name=name: self._base.remove_adapter(name))  # type: ignore[misc]
-                del self._loaded[name]
+            if name == sparing:
+                continue
+            try:
+                self._engine.between_steps(partial(self._base.remove_adapter, name))
+            except GenerationFailed:  # the engine is shutting down and takes its adapters with it
+                return
+            del self._loaded[name]
 
     def _row(self, user_id: str, version: int) -> AdapterVersion:
         return self._store.version(user_id, version)
@@ -158,6 +166,14 @@ class Adapters:
                         self._around.pop(user_id, None)
                 except Exception:
                     log.exception("a new version could not be loaded ahead")
+
+
+def _machines_fault(error: Exception) -> bool:
+    """Whether loading failed for want of memory, disk or file handles: the adapter itself may be fine."""
+    cause = error.__cause__ or error
+    if isinstance(cause, MemoryError) or "out of memory" in str(cause):
+        return True
+    return isinstance(cause, OSError) and not isinstance(cause, FileNotFoundError)
 
 
 def _name(user_id: str, version: int) -> str:

@@ -6,6 +6,7 @@ on. What can be refused (a busy conversation, a text that is too long) is refuse
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -18,25 +19,30 @@ from assistant.engine import Engine
 from assistant.prompting import check_text, encode_within, system_text, title_from, turns_of
 from assistant.sampling import Sampling
 from assistant.streams import ReplyStream
-from data.errors import Conflict, Invalid
+from data.errors import Conflict, Invalid, NotFound
 from data.home import Home
 from data.store import Store
 from data.types import BASE_VERSION, Comparison, Conversation, Message, Turn
 from learner.modeling.base import BaseModel
 
+log = logging.getLogger(__name__)
 ModelName = Literal["attune", "base"]
 MAX_VARIANTS = 8
 DEFAULT = Sampling()
 
 
-@dataclass(frozen=True)
+@dataclass
 class ComparisonStream:
-    """Replies to one message, written side by side; `comparison` is stored already."""
+    """Replies to one message, written side by side.
 
-    comparison: Comparison
+    `comparison` is stored when the last of them has ended; it stays None where one of them is empty, since
+    there is nothing to compare then.
+    """
+
     conversation: Conversation
     user_message: Message
     streams: tuple[ReplyStream, ...]
+    comparison: Comparison | None = None
 
 
 @dataclass(frozen=True)
@@ -56,6 +62,7 @@ class _Place:
 class _Begun:
     conversation: Conversation
     asked: Message
+    rows: list[Message]
     streams: list[ReplyStream]
 
 
@@ -120,7 +127,7 @@ class Chat:
         self, user_id: str, conversation_id: str | None, text: str | None = None, *,
         parent_id: str | None = None, n: int = 2, sampling: Sampling = DEFAULT, model: ModelName = "attune",
     ) -> ComparisonStream:  # fmt: skip
-        """`n` replies to one message, side by side, and the stored comparison.
+        """`n` replies to one message, side by side, stored as a comparison at their end.
 
         With `text` it is a new message, placed as in `reply`; without, `parent_id` names the stored message
         to answer (or any reply to it).
@@ -134,7 +141,7 @@ class Chat:
             else:
                 assert parent_id is not None
                 place = self._again(user_id, parent_id, turn)
-            return self._compared(user_id, self._begin(user_id, place, full, model, n, turn))
+            return self._compared(user_id, self._begin(user_id, place, full, model, n, turn), turn)
 
     def running(self, user_id: str, conversation_id: str) -> list[ReplyStream]:
         """Replies that are being written in a conversation now."""
@@ -176,12 +183,12 @@ class Chat:
         self, user_id: str, turns: Sequence[Turn], n: int, sampling: Sampling = DEFAULT, *,
         model: ModelName = "attune", conversation_id: str | None = None,
     ) -> ComparisonStream:  # fmt: skip
-        """As `complete`, for a stored comparison of `n` replies."""
+        """As `complete`, for a comparison of `n` replies."""
         full = _varied(self._sampling(user_id, sampling), n)
         system, dialogue = _checked(turns)
         with self._turn() as turn:
             place = self._joining(user_id, conversation_id, system, dialogue, turn)
-            return self._compared(user_id, self._begin(user_id, place, full, model, n, turn))
+            return self._compared(user_id, self._begin(user_id, place, full, model, n, turn), turn)
 
     # --- where a turn goes ---
 
@@ -271,7 +278,7 @@ class Chat:
         with self._lock:
             if conversation.id in self._running:  # very short replies may have ended by now
                 self._running[conversation.id].extend(streams)
-        return _Begun(conversation, asked, streams)
+        return _Begun(conversation, asked, rows, streams)
 
     def _unstored(
         self, user_id: str, system: str, dialogue: tuple[Turn, ...], sampling: Sampling, model: ModelName, n: int
@@ -325,17 +332,20 @@ class Chat:
             )
         return streams
 
-    def _compared(self, user_id: str, begun: _Begun) -> ComparisonStream:
-        ids = [stream.message_id for stream in begun.streams]
-        try:
-            comparison = self.store.create_comparison(
-                user_id, begun.conversation.id, begun.asked.id, [i for i in ids if i is not None]
-            )
-        except BaseException:
-            for stream in begun.streams:
-                stream.cancel()
-            raise
-        return ComparisonStream(comparison, begun.conversation, begun.asked, tuple(begun.streams))
+    def _compared(self, user_id: str, begun: _Begun, turn: _Hold) -> ComparisonStream:
+        made = ComparisonStream(begun.conversation, begun.asked, tuple(begun.streams))
+        reply_ids = [row.id for row in begun.rows]
+
+        def store() -> None:
+            try:
+                made.comparison = self.store.create_comparison(
+                    user_id, made.conversation.id, made.user_message.id, reply_ids
+                )
+            except (Invalid, NotFound) as error:  # an empty reply, or the conversation was deleted meanwhile
+                log.info("no comparison was stored: %s", error)
+
+        turn.on_release(store)
+        return made
 
     def _sampling(self, user_id: str, sampling: Sampling) -> Sampling:
         return sampling.completed(self.store.settings(user_id))
@@ -385,7 +395,10 @@ class _Hold:
             last = self._count == 0
         if last:
             for call in reversed(self._at_end):
-                call()
+                try:
+                    call()
+                except Exception:  # the others must still be let go
+                    log.exception("the end of a turn could not be settled")
 
 
 def _title(turns: Sequence[Turn]) -> str:

@@ -38,7 +38,7 @@ def check_text(text: str, param: str = "content") -> None:
 
 def system_text(prompt: str, notes: Sequence[Mapping[str, Any]]) -> str:
     """The system prompt with the person's notes that are switched on."""
-    wishes = [str(n["text"]).strip() for n in notes if n.get("on", True) and str(n.get("text", "")).strip()]
+    wishes = [str(n["text"]).strip() for n in notes if n["enabled"]]
     if not wishes:
         return prompt
     listed = "The person you answer has these wishes:\n" + "\n".join(f"- {wish}" for wish in wishes)
