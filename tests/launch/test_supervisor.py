@@ -73,7 +73,7 @@ class Running:
 @pytest.fixture(autouse=True)
 def signals_stay_with_pytest(monkeypatch: pytest.MonkeyPatch) -> None:
     """Handlers can be set on the main thread only; here the supervisor runs on another."""
-    monkeypatch.setattr(supervision, "_stop_signals", lambda: [])
+    monkeypatch.setattr(supervision, "_stop_signals", list)
 
 
 def program(tmp_path: Path, code: str, *arguments: str, **more: object) -> ChildSpec:
@@ -152,7 +152,8 @@ Supervisor([ChildSpec("child", command, Path({str(tmp_path / "child.log")!r}))],
 
 def test_a_child_that_ignores_being_asked_is_ended(tmp_path, monkeypatch):
     monkeypatch.setattr(supervision, "STOP_S", 0.5)
-    code = "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); print('deaf', flush=True); time.sleep(60)"
+    code = "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); print('deaf', flush=True)"
+    code += "; time.sleep(60)"
     with Running(program(tmp_path, code)) as running:
         wait_for(lambda: last_line(tmp_path / "server.log", 0) == "deaf")
         pid = running.process().pid
