@@ -52,7 +52,9 @@ _EMOJI = re.compile(
     "[\U0001f300-\U0001f3fa\U0001f400-\U0001faff\u2600-\u27bf\U0001f1e6-\U0001f1ff]|(?<!\\S)[:;]-?[)(DPp](?!\\w)"
 )
 _CLOSING_NOISE = " \t\r\n*_\"'”’)）」』~～"
-_S_CONTRACTIONS = frozenset(("it's", "that's", "there's", "here's", "what's", "let's", "he's", "she's", "who's"))
+_S_CONTRACTIONS = frozenset(
+    ("it's", "that's", "there's", "here's", "what's", "let's", "he's", "she's", "who's")
+)
 _SINGLE = {
     name: frozenset(p for p in phrases if " " not in p) for name, phrases in lexicon.ENGLISH.items()
 }

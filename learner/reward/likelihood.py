@@ -179,7 +179,7 @@ def _star_slopes(extra: Array, beta: float, utility: Array, terms: Terms, by_obs
     short_above = sigmoid(beta * utility - above)  # 1 - sigma(u)
     past_below = sigmoid(below - beta * utility)  # sigma(a)
     squeeze = 1 / np.expm1(above - below)  # from log(1 - exp(a - u)); 0 at the open ends
-    to_latent = weight * (past_below - short_above) * -1.0
+    to_latent = weight * (past_below - short_above)
     to_above = weight * (short_above + squeeze)
     to_below = -weight * (past_below + squeeze)
     to_cut = np.zeros((terms.n, 6))

@@ -1,0 +1,310 @@
+"""The personal reward model: a Bayesian linear utility r = phi . w, fitted to all feedback at once.
+
+Maximum a posteriori by damped Newton over weights, channel noise, threshold and cut-points together
+(likelihood.py), then a Laplace posterior over all of them. Everything starts from the population's values
+and nothing is random, so the same feedback gives the same model to the last bit.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from safetensors.numpy import load_file, save_file
+
+from learner.reward import likelihood as lk
+from learner.reward.design import Design
+from learner.reward.features import FEATURE_NAMES, Array
+
+FORMAT = 1
+
+
+@dataclass(frozen=True)
+class RewardConfig:
+    """Priors of the reward model, and how it is fitted. Utilities are in logits of a ranking of two.
+
+    tau: somebody who agrees with their own utility in 80 % of noisy choices between two replies has
+    differences of utility of sd about 2.2, that is a utility of sd 1.5. With some 40 features of unit scale
+    whose values are partly correlated, weights of sd 0.3 give sqrt(40) * 0.3 = 1.9 at most. Checked by
+    held-out log-likelihood on simulated people (docs/log.md).
+    """
+
+    tau: float = 0.3  # prior sd of each weight
+    log_beta_sd: float = 0.5  # prior sd of each log beta around 0 (as sharp as a ranking)
+    threshold_sd: float = 1.0  # prior sd of the thumb threshold around 0, what the base usually says
+    cut_centre_sd: float = 1.5  # prior sd of the middle of the star cut-points
+    gap: float = 1.2  # population distance of neighbouring cut-points, evenly spaced
+    gap_common_sd: float = 0.5  # sd of the log of all gaps together: a person who uses few or many stars
+    gap_own_sd: float = 0.3  # sd of the log of each gap around the even spacing
+    tie: float = 0.5  # population nu: two equal replies are called equal by tie / (2 + tie) = 20 %
+    log_tie_sd: float = 1.0
+    max_iterations: int = 60
+    tolerance: float = 1e-7  # of the largest entry of the gradient of the log posterior
+
+    @classmethod
+    def from_mapping(cls, values: Mapping[str, Any]) -> RewardConfig:
+        """Raises ValueError for an unknown key."""
+        unknown = set(values) - {f.name for f in fields(cls)}
+        if unknown:
+            raise ValueError(f"unknown reward model settings: {', '.join(sorted(unknown))}")
+        return cls(**values)
+
+
+@dataclass(frozen=True)
+class Prior:
+    """Gaussian over all parameters: mean (P,) and precision (P, P)."""
+
+    mean: Array
+    precision: Array
+
+    def log_density(self, theta: Array) -> float:
+        """Up to a constant."""
+        offset = theta - self.mean
+        return float(-0.5 * offset @ self.precision @ offset)
+
+
+def prior_of(design: Design, config: RewardConfig) -> Prior:
+    """The population's prior with the wishes of this design's comments multiplied in."""
+    features = design.replies.shape[1]
+    mean, precision = np.zeros(features + lk.EXTRA), np.zeros((features + lk.EXTRA,) * 2)
+    sd = np.full(features + lk.EXTRA, config.tau)
+    sd[features : features + 3] = config.log_beta_sd
+    sd[features + lk.THRESHOLD] = config.threshold_sd
+    sd[features + lk.CUT_CENTRE] = config.cut_centre_sd
+    sd[features + lk.LOG_TIE] = config.log_tie_sd
+    precision[np.diag_indices_from(precision)] = sd**-2.0
+    gaps = slice(features + lk.GAP_1, features + lk.GAP_3 + 1)
+    covariance = config.gap_own_sd**2 * np.eye(3) + config.gap_common_sd**2
+    precision[gaps, gaps] = np.linalg.inv(covariance)
+    mean[gaps] = np.log(config.gap)
+    mean[features + lk.LOG_TIE] = np.log(config.tie)
+    for wish in design.wishes:
+        old, new = precision[wish.feature, wish.feature], wish.sd**-2.0
+        mean[wish.feature] = (old * mean[wish.feature] + new * wish.mean) / (old + new)
+        precision[wish.feature, wish.feature] = old + new
+    return Prior(mean, precision)
+
+
+@dataclass(frozen=True)
+class RewardModel:
+    """A fitted person. theta (P,) and covariance (P, P) are laid out as in likelihood.py: weights first.
+
+    `intercepts` (P,) is the same person without any taste: weights 0, threshold, cut-points and ties fitted.
+    """
+
+    theta: Array
+    covariance: Array
+    intercepts: Array
+    config: RewardConfig = RewardConfig()
+    feature_names: tuple[str, ...] = FEATURE_NAMES
+    counts: Mapping[str, int] = field(default_factory=dict)  # observations by kind
+    converged: bool = True
+    iterations: int = 0
+
+    @property
+    def w(self) -> Array:
+        """(F,) weights, in logits per population sd of a feature."""
+        return self.theta[: len(self.feature_names)]
+
+    @property
+    def w_covariance(self) -> Array:
+        """(F, F) posterior covariance of the weights."""
+        return self.covariance[: len(self.w), : len(self.w)]
+
+    @property
+    def threshold(self) -> float:
+        """Utility above which a thumb goes up, more likely than not."""
+        return float(self.theta[len(self.w) + lk.THRESHOLD])
+
+    @property
+    def cut_points(self) -> Array:
+        """(4,) on the scale of beta_stars * utility."""
+        return lk.cut_points(self.theta[len(self.w) :])
+
+    @property
+    def betas(self) -> dict[str, float]:
+        """How sharply each kind of feedback follows the utility."""
+        beta = np.exp(self.theta[len(self.w) :][:3])
+        return {"edit": float(beta[0]), "stars": float(beta[1]), "thumb": float(beta[2]), "ranking": 1.0}
+
+    def mean_and_sd(self, phi: Array) -> tuple[Array, Array]:
+        """Utility of replies with centred features phi (N, F): posterior mean (N,) and sd (N,)."""
+        variance = np.einsum("nf,fg,ng->n", phi, self.w_covariance, phi)
+        return phi @ self.w, np.sqrt(np.maximum(variance, 0.0))
+
+    def pessimistic(self, phi: Array, lambda_: float) -> Array:
+        """(N,) posterior mean minus lambda_ posterior sd: what to optimise, so as not to chase the unknown."""
+        mean, sd = self.mean_and_sd(phi)
+        return mean - lambda_ * sd
+
+    def preference_probability(self, phi_a: Array, phi_b: Array) -> Array:
+        """(N,) probability that a is chosen over b (each (N, F)), the uncertainty of w averaged over
+        (MacKay 1992: sigma(m / sqrt(1 + pi v / 8)))."""
+        mean, sd = self.mean_and_sd(phi_a - phi_b)
+        return lk.sigmoid(mean / np.sqrt(1 + np.pi * sd**2 / 8))
+
+    def sample(self, n: int, rng: np.random.Generator) -> Array:
+        """(n, F) draws of the weights from the posterior."""
+        return self.w + rng.standard_normal((n, len(self.w))) @ _root(self.w_covariance).T
+
+    def log_likelihood(self, design: Design) -> Array:
+        """(n,) log-likelihood of each observation of another design, times its weight; 0 for comments."""
+        return lk.log_likelihoods(self.theta, lk.gather(design))
+
+    def intercepts_only_log_likelihood(self, design: Design) -> Array:
+        """(n,) the same for somebody without any taste, with threshold and cut-points as fitted here."""
+        return lk.log_likelihoods(self.intercepts, lk.gather(design))
+
+    def save(self, folder: Path) -> None:
+        """Write reward.safetensors and reward.json into a folder that exists."""
+        arrays = {"theta": self.theta, "covariance": self.covariance, "intercepts": self.intercepts}
+        save_file({k: np.ascontiguousarray(v) for k, v in arrays.items()}, str(folder / "reward.safetensors"))
+        card = {
+            "format": FORMAT,
+            "kind": "bayesian",
+            "features": list(self.feature_names),
+            "config": asdict(self.config),
+            "counts": dict(self.counts),
+            "converged": self.converged,
+            "iterations": self.iterations,
+        }
+        (folder / "reward.json").write_text(json.dumps(card, indent=1) + "\n", encoding="utf-8")
+
+    @classmethod
+    def load(cls, folder: Path) -> RewardModel:
+        """Raises ValueError where the folder's model is of another format, has other shapes or is not finite,
+        and OSError where a file is missing."""
+        card = json.loads((folder / "reward.json").read_text(encoding="utf-8"))
+        if card.get("format") != FORMAT:
+            raise ValueError(f"{folder}: reward model format {card.get('format')!r}, expected {FORMAT}")
+        arrays = load_file(str(folder / "reward.safetensors"))
+        size = len(card["features"]) + lk.EXTRA
+        shapes = {"theta": (size,), "covariance": (size, size), "intercepts": (size,)}
+        for name, shape in shapes.items():
+            array = arrays.get(name)
+            if array is None or array.shape != shape or not np.isfinite(array).all():
+                raise ValueError(f"{folder}: {name} of the reward model is missing, misshapen or not finite")
+        return cls(
+            theta=arrays["theta"],
+            covariance=arrays["covariance"],
+            intercepts=arrays["intercepts"],
+            config=RewardConfig.from_mapping(card["config"]),
+            feature_names=tuple(card["features"]),
+            counts=card["counts"],
+            converged=card["converged"],
+            iterations=card["iterations"],
+        )
+
+
+def fit(design: Design, config: RewardConfig = RewardConfig()) -> RewardModel:
+    """The reward model of one person. An empty design gives the prior back."""
+    terms, prior = lk.gather(design), prior_of(design, config)
+    intercepts = fit_intercepts(design, config)
+    features = design.replies.shape[1]
+    everything = np.arange(features + lk.EXTRA)
+    theta, iterations, converged = _newton(prior.mean, everything, terms, prior, config)
+    hessian = _negative_hessian(theta, everything, terms, prior)
+    counts = {kind: design.kinds.count(kind) for kind in sorted(set(design.kinds))}
+    return RewardModel(
+        theta=theta,
+        covariance=_inverse(hessian),
+        intercepts=intercepts,
+        config=config,
+        feature_names=FEATURE_NAMES if features == len(FEATURE_NAMES) else tuple(map(str, range(features))),
+        counts=counts,
+        converged=converged,
+        iterations=iterations,
+    )
+
+
+def fit_intercepts(design: Design, config: RewardConfig = RewardConfig()) -> Array:
+    """(P,) parameters of a person without taste: weights 0, threshold, cut-points and ties at their MAP."""
+    design = replace(design, wishes=())
+    terms, prior = lk.gather(design), prior_of(design, config)
+    first = design.replies.shape[1] + lk.THRESHOLD
+    free = np.arange(first, design.replies.shape[1] + lk.EXTRA)
+    return _newton(prior.mean, free, terms, prior, config)[0]
+
+
+def _newton(
+    start: Array, free: lk.IntArray, terms: lk.Terms, prior: Prior, config: RewardConfig
+) -> tuple[Array, int, bool]:
+    """(theta, iterations, converged): damped Newton over the entries `free` of theta.
+
+    The joint posterior is not concave (a beta multiplies the weights), so a step is solved with the
+    Hessian plus `damping` on its diagonal, and damping grows until the log posterior rises.
+    """
+    theta, damping = start.copy(), 0.0
+    value = _log_posterior(theta, terms, prior)
+    for iteration in range(config.max_iterations):
+        slope = (lk.gradient(theta, terms) - prior.precision @ (theta - prior.mean))[free]
+        if np.abs(slope).max() < config.tolerance:
+            return theta, iteration, True
+        hessian = _negative_hessian(theta, free, terms, prior)
+        for _ in range(40):
+            step = _solve(hessian, slope, damping)
+            if step is not None:
+                candidate = theta.copy()
+                candidate[free] += step
+                new_value = _log_posterior(candidate, terms, prior)
+                if new_value >= value - 1e-12 * abs(value):
+                    break
+            damping = max(4 * damping, 1e-2)
+        else:
+            return theta, iteration, False
+        theta, value, damping = candidate, new_value, (0.0 if damping < 0.1 else damping / 8)
+    return theta, config.max_iterations, False
+
+
+def _log_posterior(theta: Array, terms: lk.Terms, prior: Prior) -> float:
+    return float(lk.log_likelihoods(theta, terms).sum()) + prior.log_density(theta)
+
+
+def _negative_hessian(theta: Array, free: lk.IntArray, terms: lk.Terms, prior: Prior) -> Array:
+    """(len(free), len(free)) minus the Hessian of the log posterior.
+
+    The block of the weights is exact; the nine other parameters' rows come from central differences of the
+    exact gradient (error about 1e-9), which is less code than their second derivatives and as deterministic.
+    """
+    features = terms.edit_delta.shape[1]
+    full = prior.precision.copy()
+    if free[0] < features:
+        full[:features, :features] += lk.weight_information(theta, terms)
+    for index in free[free >= features]:
+        step = np.zeros_like(theta)
+        step[index] = 1e-5
+        row = (lk.gradient(theta - step, terms) - lk.gradient(theta + step, terms)) / 2e-5
+        row += prior.precision[index]
+        full[index], full[:, index] = row, row
+    corner = full[features:, features:]
+    full[features:, features:] = (corner + corner.T) / 2
+    return full[np.ix_(free, free)]
+
+
+def _solve(hessian: Array, slope: Array, damping: float) -> Array | None:
+    """The damped Newton step, or None where the damped Hessian is not positive definite."""
+    damped = hessian + damping * np.diag(np.maximum(np.diag(hessian), 1e-3))
+    try:
+        factor = np.linalg.cholesky(damped)
+    except np.linalg.LinAlgError:
+        return None
+    step: Array = np.linalg.solve(factor.T, np.linalg.solve(factor, slope))
+    return step
+
+
+def _inverse(hessian: Array) -> Array:
+    """Covariance of the Laplace posterior; directions that are not curved keep a bounded variance."""
+    values, vectors = np.linalg.eigh((hessian + hessian.T) / 2)
+    inverse: Array = (vectors / np.maximum(values, 1e-3)) @ vectors.T
+    return inverse
+
+
+def _root(covariance: Array) -> Array:
+    """A matrix L with L L' = covariance."""
+    values, vectors = np.linalg.eigh(covariance)
+    root: Array = vectors * np.sqrt(np.maximum(values, 0.0))
+    return root
