@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from data.store.chat import Chat
 from data.store.feedback import Feedback
-from data.store.learning import Learning
 from data.store.outcomes import Outcomes
 from data.store.people import People
+from data.store.profile_rows import ProfileRows
+from data.store.resets import Resets
 from data.store.runs import Runs
-from data.store.settings import Settings
 from data.store.verify import Verify
 
 
-class Store(People, Chat, Feedback, Learning, Runs, Settings, Outcomes, Verify):
+class Store(People, Chat, Feedback, Runs, Resets, ProfileRows, Outcomes, Verify):
     """Everything that Attune remembers, in one SQLite file of one home.
 
     Safe to use from any number of threads and processes at once. Opening it migrates the database where

@@ -62,7 +62,8 @@ class Learning(Connected):
         """The version's row and, with a reason, its publication, in one transaction.
 
         `sha256` is `data.adapter_files.adapter_sha256(folder)` ("" where there are no weights: a rejected
-        version keeps only its report). Raises Conflict where the number is taken.
+        version keeps only its report). Raises Conflict where the number is taken, and for a promotion by a
+        run that was asked to stop meanwhile (as by a reset): nothing goes live behind a person's back.
         """
         if publish_reason is not None and status != "accepted":
             raise Invalid(f"A version that is {status} cannot go live.", "status")
@@ -80,6 +81,15 @@ class Learning(Connected):
                     int(status != "rejected" and bool(sha256)), to_json(dict(report)), utc_now(),
                 ),
             )  # fmt: skip
+            if (
+                publish_reason == "promoted"
+                and db.execute(
+                    "SELECT 1 FROM learning_runs"
+                    " WHERE user_id = ? AND state = 'running' AND cancel_requested",
+                    (user_id,),
+                ).fetchone()
+            ):
+                raise Conflict("The update was cancelled before its version could go live.")
             if publish_reason is not None:
                 self._insert_publication(db, user_id, number, publish_reason)
         return self.version(user_id, number)

@@ -137,20 +137,28 @@ class Settings(Connected):
         )
         return [{**dict(row), "enabled": bool(row["enabled"])} for row in rows]
 
-    def put_notes(self, user_id: str, notes: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-        """Replace a person's notes by these, all or none; known ids keep their time. Raises Invalid."""
+    def put_notes(
+        self, user_id: str, notes: Sequence[Mapping[str, Any]], keep_ids: bool = False
+    ) -> list[dict[str, Any]]:
+        """Replace a person's notes by these, all or none; known ids keep their time. Raises Invalid.
+
+        With `keep_ids` (an import, an undo) ids and times that nobody has yet are kept as given.
+        """
         checked = checked_notes(notes)
         with self._write() as db:
             kept = {row["id"]: row["created_at"] for row in self.notes(user_id)}
             db.execute("DELETE FROM notes WHERE user_id = ?", (user_id,))
             for note in checked:
-                known = note["id"] in kept
+                note_id, created = note["id"], note["created_at"]
+                if note_id in kept:
+                    created = kept[note_id]
+                elif not (keep_ids and note_id and created) or self._one_row(
+                    "SELECT 1 FROM notes WHERE id = ?", (note_id,)
+                ):
+                    note_id, created = self._new_id(db), utc_now()
                 db.execute(
                     "INSERT INTO notes (id, user_id, text, source, enabled, created_at)"
                     " VALUES (?, ?, ?, ?, ?, ?)",
-                    (
-                        note["id"] if known else self._new_id(db), user_id, note["text"], note["source"],
-                        int(note["enabled"]), kept[note["id"]] if known else utc_now(),
-                    ),
-                )  # fmt: skip
+                    (note_id, user_id, note["text"], note["source"], int(note["enabled"]), created),
+                )
         return self.notes(user_id)
