@@ -19,10 +19,11 @@ from data.errors import AttuneError
 from data.home import Home
 from data.store import Store
 from data.types import BASE_VERSION
+from learner.modeling.embedded import EMBEDDED, EMBEDDED_FOLDER
 
 State = Literal["ok", "note", "failed"]
 FREE_BYTES = 2 * 1024**3  # an update, its adapter and a copy of the embedded model fit well within this
-GRADIENT_TOLERANCE = 0.02  # relative error; bfloat16 compute stays far below it, broken kernels far above
+GRADIENT_TOLERANCE = 0.05  # relative error: bfloat16's rounding makes about 0.01, a broken kernel about 1
 
 
 @dataclass(frozen=True)
@@ -43,21 +44,31 @@ def examine(home: Home, store: Store, model: str, device: str) -> list[Check]:
         guarded("disk", lambda: check_disk(home)),
         guarded("database", lambda: check_database(store)),
     ]
+    checks.append(guarded("bitsandbytes", lambda: check_gradients(place(device))))
+    if model == EMBEDDED and not (home.models_dir / EMBEDDED_FOLDER / "config.json").exists():
+        return [*checks, Check("base model", "note", "not fetched yet; the first `chat` does it")]
     loaded: list[Any] = []
-
-    def load() -> Check:
-        from learner.modeling.base import load_base
-
-        loaded.append(load_base(model, home.models_dir, device))
-        return Check("base model", "ok", f"{model} loads on {loaded[0].device}")
-
-    checks.append(guarded("base model", load))
-    if not loaded:
-        return checks
-    base = loaded[0]
-    checks.append(guarded("live adapters", lambda: check_adapters(home, store, base)))
-    checks.append(guarded("bitsandbytes", lambda: check_gradients(base)))
+    checks.append(guarded("base model", lambda: load_model(home, model, device, loaded)))
+    if loaded:
+        checks.append(guarded("live adapters", lambda: check_adapters(home, store, loaded[0])))
     return checks
+
+
+def place(device: str) -> str:
+    import torch
+
+    if device == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    return device
+
+
+def load_model(home: Home, model: str, device: str, loaded: list[Any]) -> Check:
+    """Load the base model, for the checks after this one, into `loaded`."""
+    from learner.modeling.base import load_base
+
+    base = load_base(model, home.models_dir, device)
+    loaded.append(base)
+    return Check("base model", "ok", f"{model} loads on {base.device}, {base.held_as}")
 
 
 def guarded(name: str, check: Callable[[], Check]) -> Check:
@@ -126,12 +137,16 @@ def check_adapters(home: Home, store: Store, base: Any) -> Check:
     return Check("live adapters", "ok", f"{fine} load" if fine else "nobody has one yet")
 
 
-def check_gradients(base: Any) -> Check:
+def check_gradients(device: str, keep_gradients: bool = True) -> Check:
+    """LoRA gradients through 4-bit layers against the same layers without quantisation's kernels.
+
+    `keep_gradients=False` measures the layers as bitsandbytes makes them, not as the learner uses them.
+    """
     from learner.modeling.checks import gradient_check
 
     version = metadata.version("bitsandbytes")
-    error = gradient_check(base)
-    detail = f"{version}, LoRA gradients through 4-bit layers are within {error:.1e} of those without"
+    error = gradient_check(device, keep_gradients)
+    detail = f"{version}; LoRA gradients through 4-bit layers on {device} are off by {error:.1%}"
     if not error <= GRADIENT_TOLERANCE:  # a NaN fails too
         return Check("bitsandbytes", "failed", f"{detail}: updates would learn noise")
-    return Check("bitsandbytes", "ok", detail)
+    return Check("bitsandbytes", "ok", f"{detail} (rounding)")

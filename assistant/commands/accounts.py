@@ -8,8 +8,7 @@ import shutil
 import sys
 
 from assistant.auth import hash_password, new_api_key
-from assistant.commands.opened import opened, opened_store, person, show
-from assistant.commands.profile import confirm
+from assistant.commands.opened import confirm, opened, opened_store, person, show
 from data.errors import Conflict, Invalid
 from data.store import Store
 from data.types import User

@@ -12,9 +12,8 @@ import sys
 import webbrowser
 
 from filelock import FileLock, Timeout
-from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn
 
+from assistant.commands.models import model_of, prepare_model
 from assistant.commands.opened import opened_store
 from assistant.supervisor import ChildSpec, Supervisor, python_module
 from data.errors import Conflict, Invalid
@@ -23,6 +22,7 @@ from data.store import Store
 
 
 def chat(options: argparse.Namespace) -> int:
+    model = model_of(options)
     with opened_store(options) as (home, store):
         if not store.has_accounts():
             store.ensure_user()
@@ -35,11 +35,11 @@ def chat(options: argparse.Namespace) -> int:
                 f"Attune is already running with the home {home.root}: stop it, or choose another --home."
             ) from None
     try:
-        prepare_model(options.model, home)
+        prepare_model(model, home)
         os.environ["GRADIO_TEMP_DIR"] = str(home.tmp_dir)
         address = f"http://{shown_host(options.host)}:{options.port}"
         supervisor = Supervisor(
-            children(options, home, address),
+            children(options, model, home, address),
             say=lambda line: print(line, file=sys.stderr, flush=True),
             on_ready=lambda name: announce(options, name, address),
         )
@@ -50,19 +50,19 @@ def chat(options: argparse.Namespace) -> int:
     return 0
 
 
-def children(options: argparse.Namespace, home: Home, address: str) -> list[ChildSpec]:
+def children(options: argparse.Namespace, model: str, home: Home, address: str) -> list[ChildSpec]:
     where = ("--home", str(home.root))
-    model = ("--model", options.model, "--device", options.device)
+    which = ("--model", model, "--device", options.device)
     listen = ("--host", options.host, "--port", str(options.port))
     server = ChildSpec(
         name="chat server",
-        command=python_module("assistant.server", *where, *listen, *model),
+        command=python_module("assistant.server", *where, *listen, *which),
         log=home.logs_dir / "chat.log",
         health_url=f"{address}/healthz",
     )
     learner = ChildSpec(
         name="learner",
-        command=python_module("learner.worker", *where, *model),
+        command=python_module("learner.worker", *where, *which),
         log=home.logs_dir / "learner.log",
         essential=False,
         background=True,
@@ -76,21 +76,6 @@ def announce(options: argparse.Namespace, name: str, address: str) -> None:
     print(json.dumps({"address": address}) if options.json else f"Attune is at {address}", flush=True)
     if not options.no_browser:
         webbrowser.open(address)
-
-
-def prepare_model(model: str, home: Home) -> None:
-    """Fetch and convert the embedded model on the first start; any other model is checked by the server."""
-    from learner.modeling.embedded import EMBEDDED, prepare_embedded
-
-    if model != EMBEDDED:
-        return
-    columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.percentage:>3.0f} %"))
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task("the model", total=1.0, visible=False)
-        prepare_embedded(
-            home.models_dir,
-            lambda text, share: bar.update(task, description=text, completed=share, visible=True),
-        )
 
 
 def is_loopback(host: str) -> bool:

@@ -9,6 +9,7 @@ import shutil
 import subprocess
 import sys
 
+from assistant.commands.models import model_of
 from assistant.commands.opened import opened_store, show
 from assistant.supervisor import CHECKOUT, child_environment
 
@@ -20,7 +21,7 @@ def doctor(options: argparse.Namespace) -> int:
     from assistant.doctor import examine
 
     with opened_store(options) as (home, store):
-        checks = examine(home, store, options.model, options.device)
+        checks = examine(home, store, model_of(options, store), options.device)
     failed = [check for check in checks if check.state == "failed"]
     values = {
         "ok": not failed,

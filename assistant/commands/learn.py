@@ -8,7 +8,7 @@ from typing import Any
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
-from assistant.commands.chat import prepare_model
+from assistant.commands.models import model_of, prepare_model
 from assistant.commands.opened import opened, show
 from data.errors import AttuneError
 from data.types import LearningRun
@@ -16,10 +16,11 @@ from data.types import LearningRun
 
 def learn(options: argparse.Namespace) -> int:
     with opened(options) as this:
-        prepare_model(options.model, this.home)
+        model = model_of(options, this.store)
+        prepare_model(model, this.home)
         from learner.worker import Learner
 
-        learner = Learner(this.home, this.store, options.model, options.device)
+        learner = Learner(this.home, this.store, model, options.device)
         columns = (
             TextColumn("{task.description}"),
             BarColumn(),

@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import errno
 import importlib
+import logging
 import os
 import sys
 import traceback
@@ -106,7 +107,8 @@ def add_model(parser: argparse.ArgumentParser | argparse._ArgumentGroup) -> None
         "--model",
         metavar="ID_OR_PATH",
         default=argparse.SUPPRESS,
-        help="a hub id that was fetched, a folder or a GGUF file (default: the embedded model)",
+        help="`embedded`, a hub id that was fetched, a folder or a GGUF file "
+        "(default: chat takes the embedded model, other commands the one that chat ran last)",
     )
     parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default=argparse.SUPPRESS)
 
@@ -119,7 +121,8 @@ def add_serving(parser: argparse.ArgumentParser | argparse._ArgumentGroup) -> No
 
 
 # Defaults of options that may be given before the command's name and are therefore suppressed above.
-MODEL_DEFAULTS = {"model": "embedded", "device": "auto"}
+# No model means: chat takes the embedded one, the others the one that was served last.
+MODEL_DEFAULTS = {"model": None, "device": "auto"}
 SERVING_DEFAULTS = {"host": "127.0.0.1", "port": 7860, "no_browser": False, "no_learner": False}
 
 
@@ -249,10 +252,13 @@ def set_environment(options: argparse.Namespace) -> None:
     """Offline and quiet, before any library is imported; child processes inherit it."""
     if options.command != "fetch-model":
         os.environ["HF_HUB_OFFLINE"] = "1"
+        os.environ["TQDM_DISABLE"] = "1"  # libraries' bars; the commands show their own
     os.environ["HF_HUB_DISABLE_TELEMETRY"] = "1"
     os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
+    # It warns, at every import on a CPU, about a package that is left out on purpose.
+    logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
 
 
 def run(options: argparse.Namespace) -> int:

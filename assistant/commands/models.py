@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from pathlib import Path
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn
@@ -10,6 +11,8 @@ from rich.progress import BarColumn, Progress, TextColumn
 from assistant.commands.opened import show
 from data.errors import AttuneError, Invalid
 from data.home import Home
+from data.store import Store
+from learner.modeling.embedded import EMBEDDED, EMBEDDED_FOLDER, prepare_embedded
 
 # Weights as safetensors, configuration, tokenizer, chat template: no pickle, no code.
 WANTED_FILES = ["*.safetensors", "*.json", "*.txt", "*.model", "*.jinja"]
@@ -17,19 +20,35 @@ WANTED_FILES = ["*.safetensors", "*.json", "*.txt", "*.model", "*.jinja"]
 
 def fetch_model(options: argparse.Namespace) -> int:
     home = Home.locate(options.home).create()
-    from learner.modeling.embedded import EMBEDDED, prepare_embedded
-
     if options.model_id == EMBEDDED:
-        columns = (TextColumn("{task.description}"), BarColumn())
-        with Progress(*columns, console=Console(stderr=True)) as bar:
-            task = bar.add_task("the embedded model", total=1.0)
-            folder = prepare_embedded(
-                home.models_dir, lambda text, share: bar.update(task, description=text, completed=share)
-            )
+        prepare_model(EMBEDDED, home)
+        folder = str(home.models_dir / EMBEDDED_FOLDER)
     else:
         folder = fetch_from_hub(options.model_id)
     show(options, {"model": options.model_id, "folder": str(folder)}, lambda: f"Fetched {options.model_id}.")
     return 0
+
+
+def prepare_model(model: str, home: Home) -> None:
+    """Fetch and convert the embedded model on the first start; whoever loads another one checks it."""
+    if model != EMBEDDED:
+        return
+    columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.percentage:>3.0f} %"))
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task("the model", total=1.0, visible=False)
+        prepare_embedded(
+            home.models_dir,
+            lambda text, share: bar.update(task, description=text, completed=share, visible=True),
+        )
+
+
+def model_of(options: argparse.Namespace, store: Store | None = None) -> str:
+    """What `--model` names, a path made absolute; without it the one `store` saw last, or `embedded`."""
+    if options.model is None:
+        base = store.base() if store is not None else None
+        return base.id if base else EMBEDDED
+    path = Path(options.model).expanduser()
+    return str(path.absolute()) if path.exists() and options.model != EMBEDDED else str(options.model)
 
 
 def fetch_from_hub(model_id: str) -> str:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import argparse
 import json
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from data.errors import NotFound
+from data.errors import Invalid, NotFound
 from data.home import Home
 from data.schema import migrate
 from data.store import Store
@@ -56,3 +57,12 @@ def person(store: Store, name: str) -> User:
 def show(options: argparse.Namespace, result: Any, as_text: Callable[[], str]) -> None:
     """A command's result on stdout: JSON with `--json`, else text."""
     print(json.dumps(result, ensure_ascii=False, indent=1) if options.json else as_text())
+
+
+def confirm(question: str) -> None:
+    """Ask on the terminal (stdout belongs to the result). Invalid unless somebody is there and says yes."""
+    if not sys.stdin.isatty():
+        raise Invalid("Nobody is there to confirm this: add --yes.", param="yes")
+    print(question, end="", file=sys.stderr, flush=True)
+    if input().strip().lower() not in ("y", "yes"):
+        raise Invalid("Nothing was changed.")

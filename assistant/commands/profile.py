@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from assistant.commands.opened import opened, show
+from assistant.commands.opened import confirm, opened, show
 from data import profile
 from data.errors import Invalid, NotFound
 
@@ -83,12 +82,3 @@ def undo_reset(options: argparse.Namespace) -> int:
         result = profile.undo_reset(this.store, this.home, this.user.id)
     show(options, result, lambda: f"Taken back: {counted(result)}.")
     return 0
-
-
-def confirm(question: str) -> None:
-    """Ask on the terminal (stdout belongs to the result). Invalid unless somebody is there and says yes."""
-    if not sys.stdin.isatty():
-        raise Invalid("Nobody is there to confirm this: add --yes.", param="yes")
-    print(question, end="", file=sys.stderr, flush=True)
-    if input().strip().lower() not in ("y", "yes"):
-        raise Invalid("Nothing was changed.")

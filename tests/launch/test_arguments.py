@@ -10,7 +10,7 @@ from assistant.commands.line import COMMANDS, build_parser, in_one_line, parse
 def test_no_command_means_chat_with_its_options_where_they_stand():
     options = parse(["--no-browser", "--port", "8000", "--home", "x"])
     assert (options.command, options.no_browser, options.port, options.home) == ("chat", True, 8000, "x")
-    assert (options.host, options.model, options.device) == ("127.0.0.1", "embedded", "auto")
+    assert (options.host, options.model, options.device) == ("127.0.0.1", None, "auto")
     assert parse(["chat", "--port", "8000"]).port == 8000
     assert parse([]).port == 7860
 
