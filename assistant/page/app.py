@@ -1,0 +1,145 @@
+"""The page: three tabs (Chat, Profile, Settings) and the side list, mounted in the chat server at "/".
+
+Drawn by our own panels where Gradio's components fall short (see component.py and docs/log.md), by stock
+components elsewhere. Handlers are in turns.py, sidebar.py, profile.py and settings.py; this file wires them.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+import gradio as gr
+from fastapi import FastAPI
+
+from assistant.page.component import STATIC, Panel, serve_static, static_url
+from assistant.page.profile import build_profile
+from assistant.page.settings import build_settings
+from assistant.page.sidebar import Conversations
+from assistant.page.status import status_view
+from assistant.page.turns import Turns
+from assistant.page.view import empty_view
+from assistant.services import Services
+
+LOOK_EVERY_S = 2.0  # how often an open page asks what the learner does and which version is live
+AT_ONCE = 32  # events of one kind that may run side by side: people do not wait for one another
+QUIET: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}
+
+
+def mount_page(app: FastAPI, services: Services) -> None:
+    """Serve the page at "/" of `app`; call it after every other route is there, for "/" takes all the rest."""
+    os.environ["GRADIO_TEMP_DIR"] = str(services.home.tmp_dir)  # uploads stay in the home
+    serve_static(app)
+    gr.mount_gradio_app(
+        app,
+        build_page(services),
+        path="/",
+        theme=_theme(),
+        head=_head(),
+        favicon_path=str(STATIC / "favicon.svg"),
+        footer_links=[],
+        run_history=False,
+        enable_monitoring=False,
+        pwa=False,
+        mcp_server=False,
+        ssr_mode=False,
+        show_error=False,
+        max_file_size="4gb",
+    )
+
+
+def build_page(services: Services) -> gr.Blocks:
+    """The page as Gradio blocks, every event wired."""
+    with gr.Blocks(title="Attune", analytics_enabled=False, fill_width=True, elem_id="at-app", elem_classes="at-app") as page:
+        address = gr.Textbox(visible=False, elem_id="at-address")
+        side = Panel("sidebar.js", ["open", "new", "rename", "delete", "restore", "search"], elem_id="at-side")
+        with gr.Column(elem_id="at-main"):
+            status = Panel("status.js", ["open_profile"], elem_id="at-status")
+            with gr.Tabs(elem_id="at-tabs", selected="chat") as tabs:
+                with gr.Tab("Chat", id="chat"):
+                    conversation = Panel(
+                        "conversation.js",
+                        ["send", "say_again", "regenerate", "stop", "refresh", "show"],
+                        value=empty_view(),
+                        elem_id="at-conversation",
+                    )
+                    turn = Panel("turn.js", [], elem_id="at-turn")
+                with gr.Tab("Profile", id="profile") as profile_tab:
+                    profile = build_profile(services, page, profile_tab)
+                with gr.Tab("Settings", id="settings") as settings_tab:
+                    build_settings(services, page, settings_tab)
+        _wire_chat(services, page, address, side, conversation, turn, tabs)
+        _wire_status(services, page, status, profile)
+    page.queue(default_concurrency_limit=AT_ONCE, max_size=None)
+    return page
+
+
+def _wire_chat(
+    services: Services, page: gr.Blocks, address: gr.Textbox, side: Panel, conversation: Panel, turn: Panel,
+    tabs: gr.Tabs,
+) -> None:  # fmt: skip
+    turns, conversations = Turns(services), Conversations(services)
+    page.load(
+        conversations.open_at_start, address, [conversation, side],
+        js="() => decodeURIComponent(location.hash)", **QUIET,
+    )  # fmt: skip
+    for listen, handler in (
+        (conversation.send, turns.send),
+        (conversation.say_again, turns.say_again),
+        (conversation.regenerate, turns.regenerate),
+    ):
+        # Two conversations may be written at once; that one is not written twice is checked where it is stored.
+        started = listen(
+            handler, None, turn, trigger_mode="multiple", concurrency_limit=None, **QUIET
+        )
+        started.then(conversations.listed, None, side, **QUIET)
+    conversation.stop(turns.stop, None, None, trigger_mode="multiple", **QUIET)
+    conversation.refresh(turns.refresh, None, turn, trigger_mode="multiple", **QUIET)
+    conversation.show(conversations.open, None, conversation, trigger_mode="multiple", **QUIET)
+
+    to_chat = "() => {}"
+    side.open(conversations.open, None, conversation, trigger_mode="multiple", **QUIET)
+    side.open(lambda: gr.Tabs(selected="chat"), None, tabs, **QUIET)
+    side.new(conversations.new, None, conversation, trigger_mode="multiple", **QUIET)
+    side.new(lambda: gr.Tabs(selected="chat"), None, tabs, **QUIET)
+    side.rename(conversations.rename, None, side, trigger_mode="multiple", **QUIET)
+    side.delete(conversations.delete, None, [conversation, side], trigger_mode="multiple", **QUIET)
+    side.restore(conversations.restore, None, [conversation, side], trigger_mode="multiple", **QUIET)
+    side.search(conversations.search, None, side, trigger_mode="always_last", **QUIET)
+
+
+def _wire_status(services: Services, page: gr.Blocks, status: Panel, profile: Panel) -> None:
+    """What may change without a click: the learner's progress and the live version."""
+
+    def look(shown: Any, request: gr.Request) -> Any:
+        now = status_view(services.store, services.current_user(request).id)
+        return gr.skip() if now == shown else now
+
+    timer = gr.Timer(LOOK_EVERY_S)
+    timer.tick(look, status, status, queue=False, **QUIET)
+    page.load(look, status, status, **QUIET)
+
+
+def _theme() -> gr.themes.Base:
+    """Gradio's own components in the page's colours; fonts of the system, so that none is fetched."""
+    fonts = [gr.themes.Font("system-ui"), gr.themes.Font("sans-serif")]
+    theme = gr.themes.Base(
+        primary_hue=gr.themes.colors.teal, neutral_hue=gr.themes.colors.stone, font=fonts,
+        font_mono=[gr.themes.Font("ui-monospace"), gr.themes.Font("monospace")],
+    )  # fmt: skip
+    return theme.set(
+        body_background_fill="var(--at-bg)", body_background_fill_dark="var(--at-bg)",
+        block_background_fill="transparent", block_background_fill_dark="transparent",
+        block_border_width="0px", block_border_width_dark="0px", block_shadow="none",
+        body_text_color="var(--at-text)", body_text_color_dark="var(--at-text)",
+        button_primary_background_fill="var(--at-accent)", button_primary_background_fill_dark="var(--at-accent)",
+        button_primary_text_color="var(--at-on-accent)", button_primary_text_color_dark="var(--at-on-accent)",
+    )  # fmt: skip
+
+
+def _head() -> str:
+    """Styles before the first paint, scripts fetched while Gradio still starts."""
+    url = static_url()
+    styles = "".join(f'<link rel="stylesheet" href="{url}/{name}">' for name in ("page.css", "conversation.css"))
+    scripts = "".join(f'<link rel="modulepreload" href="{url}/{path.name}">' for path in sorted(STATIC.glob("*.js")))
+    return f'<meta name="color-scheme" content="light dark">{styles}{scripts}'

@@ -1,0 +1,85 @@
+"""The side list of conversations, and opening one: handlers for the page."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import gradio as gr
+
+from assistant.page.view import conversation_view, empty_view, list_view
+from assistant.services import Services
+from data.errors import AttuneError, NotFound
+
+Value = dict[str, Any]
+
+
+class Conversations:
+    """Handlers. What the browser names is looked up as the asking person's own."""
+
+    def __init__(self, services: Services) -> None:
+        self.services = services
+        self.store = services.store
+
+    def open(self, event: gr.EventData, request: gr.Request) -> Value:
+        """A conversation through one of its messages (`message`), else with its newest branch."""
+        asked, user_id = self._read(event, request)
+        return self._view(user_id, asked.get("conversation"), asked.get("message"))
+
+    def open_at_start(self, address: str, request: gr.Request) -> tuple[Value, Value]:
+        """The conversation that the page's address names (an empty one where it names none), and the list."""
+        user_id = self.services.current_user(request).id
+        try:
+            view = conversation_view(self.store, user_id, address.removeprefix("#") or None)
+        except NotFound:
+            view = conversation_view(self.store, user_id, None)
+        return view, list_view(self.store, user_id)
+
+    def new(self) -> Value:
+        """An empty page: the conversation is made with its first message."""
+        return empty_view()
+
+    def search(self, event: gr.EventData, request: gr.Request) -> Value:
+        asked, user_id = self._read(event, request)
+        return list_view(self.store, user_id, str(asked.get("query", "")))
+
+    def rename(self, event: gr.EventData, request: gr.Request) -> Value:
+        asked, user_id = self._read(event, request)
+        try:
+            self.store.rename_conversation(user_id, str(asked.get("conversation")), str(asked.get("title", "")))
+        except AttuneError as error:
+            gr.Warning(str(error))
+        return list_view(self.store, user_id)
+
+    def delete(self, event: gr.EventData, request: gr.Request) -> tuple[Any, Value]:
+        """Delete (it can be restored); the page empties if it showed that one."""
+        asked, user_id = self._read(event, request)
+        gone = str(asked.get("conversation"))
+        try:
+            self.store.delete_conversation(user_id, gone)
+        except AttuneError as error:
+            gr.Warning(str(error))
+        view = self.new() if asked.get("current") == gone else gr.skip()
+        return view, list_view(self.store, user_id)
+
+    def restore(self, event: gr.EventData, request: gr.Request) -> tuple[Value, Value]:
+        asked, user_id = self._read(event, request)
+        back = str(asked.get("conversation"))
+        try:
+            self.store.restore_conversation(user_id, back)
+        except AttuneError as error:
+            gr.Warning(str(error))
+        return self._view(user_id, back, None), list_view(self.store, user_id)
+
+    def listed(self, request: gr.Request) -> Value:
+        return list_view(self.store, self.services.current_user(request).id)
+
+    def _view(self, user_id: str, conversation: Any, message: Any) -> Value:
+        try:
+            return conversation_view(self.store, user_id, conversation, message)
+        except NotFound as error:
+            gr.Warning(str(error))
+            return self.new()
+
+    def _read(self, event: gr.EventData, request: gr.Request) -> tuple[dict[str, Any], str]:
+        asked = event._data if isinstance(event._data, dict) else {}
+        return asked, self.services.current_user(request).id

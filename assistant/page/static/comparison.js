@@ -1,0 +1,55 @@
+// Two answers side by side; saying which one is better (or that they tie) is stored as a ranking.
+
+import { api, h, tell } from "./dom.js";
+import { updateHtml } from "./safe.js";
+
+const LETTERS = ["A", "B"];
+
+/** `done(id)` is called with the reply to go on with, once the choice is stored. */
+export function makeComparison(key, done) {
+  let value = null;
+  const columns = LETTERS.map((letter) => ({
+    text: h("div.at-reply-text"),
+    element: null,
+    letter,
+  }));
+  for (const column of columns) {
+    column.element = h("section.at-column", { "aria-label": `Answer ${column.letter}` }, h("h3", {}, `Answer ${column.letter}`), column.text);
+  }
+  const choice = (label, order) => h("button", { type: "button", onclick: () => choose(order()) }, label);
+  const ids = () => value.replies.map((reply) => reply.id);
+  const buttons = h("div.at-choice", { role: "group", "aria-label": "Which answer is better?", hidden: true },
+    choice("A is better", () => [[ids()[0]], [ids()[1]]]),
+    choice("Tie", () => [ids()]),
+    choice("B is better", () => [[ids()[1]], [ids()[0]]]));
+  const state = h("span.at-saved", { role: "status", "data-testid": "save-state" });
+  const element = h("section.at-comparison", { "aria-label": "Compare two answers" },
+    h("div.at-columns", {}, columns.map((column) => column.element)), buttons, state);
+
+  function update(now) {
+    value = now;
+    columns.forEach((column, index) => {
+      if (now.replies[index]) updateHtml(column.text, now.replies[index].html);
+    });
+    buttons.hidden = !now.id;
+  }
+
+  async function choose(order) {
+    state.dataset.state = "saving";
+    state.textContent = "Saving…";
+    for (const button of buttons.children) button.disabled = true;
+    try {
+      await api("POST", "/v1/feedback", { comparison_id: value.id, kind: "ranking", value: { order } });
+      state.dataset.state = "saved";
+      state.textContent = "Saved";
+      tell("feedback", { kind: "ranking" });
+      setTimeout(() => done(order[0][0]), 900); // long enough to read that it was saved
+    } catch (error) {
+      state.dataset.state = "failed";
+      state.textContent = `Not saved: ${error.message}`;
+      for (const button of buttons.children) button.disabled = false;
+    }
+  }
+
+  return { key, element, update };
+}

@@ -1,0 +1,69 @@
+// Where one writes: grows with the text, Enter sends, Shift+Enter makes a line, Stop while a reply is written.
+
+import { h, icon } from "./dom.js";
+
+const TALLEST_PX = 220;
+
+/** `send(text, compare)` and `stop()` are called; the text stays until `accepted()`. */
+export function makeComposer({ send, stop }) {
+  let busy = false;
+  const box = h("textarea", {
+    rows: 1, placeholder: "Message Attune", "aria-label": "Message", enterkeyhint: "send",
+    oninput: grow, onkeydown: onKey,
+  });
+  const compare = h("button.at-compare", {
+    type: "button", "aria-pressed": "false", title: "Get two answers and say which one is better",
+    onclick: () => compare.setAttribute("aria-pressed", String(compare.getAttribute("aria-pressed") !== "true")),
+  }, icon("versus"), h("span", {}, "Compare two answers"));
+  const sendButton = h("button.at-send", { type: "button", "aria-label": "Send", title: "Send", onclick: submit }, icon("send"));
+  const stopButton = h("button.at-stop", { type: "button", onclick: stop, hidden: true }, icon("stop"), h("span", {}, "Stop"));
+  const problem = h("p.at-problem", { role: "alert", hidden: true });
+  const element = h("div.at-composer", {},
+    problem,
+    h("div.at-composer-box", {}, box, h("div.at-composer-row", {}, compare, h("span.at-spacer"), stopButton, sendButton)));
+
+  function grow() {
+    box.style.height = "auto";
+    box.style.height = `${Math.min(box.scrollHeight, TALLEST_PX)}px`;
+    sendButton.disabled = busy || !box.value.trim();
+  }
+
+  function onKey(event) {
+    // During composition (Chinese, Japanese ...) Enter chooses a word; it does not send.
+    if (event.key !== "Enter" || event.shiftKey || event.isComposing || event.keyCode === 229) return;
+    event.preventDefault();
+    submit();
+  }
+
+  function submit() {
+    const text = box.value.trim();
+    if (busy || !text) return;
+    fail("");
+    send(text, compare.getAttribute("aria-pressed") === "true");
+  }
+
+  function fail(text) {
+    problem.textContent = text;
+    problem.hidden = !text;
+  }
+
+  grow();
+  return {
+    element,
+    fail,
+    focus: () => box.focus(),
+    accepted() {
+      box.value = "";
+      compare.setAttribute("aria-pressed", "false");
+      grow();
+    },
+    setBusy(now) {
+      busy = now;
+      const hadFocus = document.activeElement === stopButton;
+      stopButton.hidden = !now;
+      sendButton.hidden = now;
+      grow();
+      if (!now && hadFocus) box.focus();
+    },
+  };
+}

@@ -1,0 +1,148 @@
+// What a person says about a reply: thumbs, stars, a comment, an edit. Everything is sent by message id and
+// shown as saved only when the server has answered that it is in the database.
+
+import { announce, api, h, icon, iconButton, tell } from "./dom.js";
+
+const STAR_NAMES = ["1 star", "2 stars", "3 stars", "4 stars", "5 stars"];
+const RETRY_HINT = "Try again";
+
+/** The row of feedback under one reply. `view` is the message's view and is kept up to date in place;
+ * `onEdited()` is called when an edit was saved or taken back. */
+export function makeFeedback(view, { onEdited }) {
+  let queue = Promise.resolve(); // one request after the other: the last click is the one that stands
+  let waiting = 0;
+  let saved = { ...view.feedback }; // what the server is known to have: kind -> {id, value}
+  const state = h("span.at-saved", { role: "status", "data-testid": "save-state" });
+  const up = thumb("up", "Good reply");
+  const down = thumb("down", "Bad reply");
+  const stars = makeStars((value) => give("stars", value));
+  const commentButton = iconButton("comment", "Comment", () => toggleComment(), { "aria-expanded": "false" });
+  const commentText = h("textarea", { rows: 2, "aria-label": "Your comment", placeholder: "What was good or bad about it?" });
+  const commentForm = h("form.at-form", { hidden: true, onsubmit: saveComment }, commentText,
+    h("div.at-form-row", {},
+      h("button.at-primary", { type: "submit" }, "Save comment"),
+      h("button", { type: "button", onclick: () => toggleComment(false) }, "Cancel")));
+
+  function thumb(value, label) {
+    return iconButton(value, label, () => give("thumb", value), { "aria-pressed": "false" });
+  }
+
+  /** Click again on what is chosen takes it back. */
+  function give(kind, value) {
+    const same = view.feedback[kind]?.value === value && (kind === "thumb" || kind === "stars");
+    return change(kind, same ? null : value);
+  }
+
+  function change(kind, value) {
+    if (value === null) delete view.feedback[kind];
+    else view.feedback[kind] = { value };
+    draw();
+    waiting += 1;
+    show("saving", "Saving…");
+    queue = queue.then(() => store(kind, value));
+    return queue;
+  }
+
+  /** Send one change; on failure what is shown goes back to what the server is known to have. */
+  async function store(kind, value) {
+    try {
+      if (value !== null) {
+        const answer = await api("POST", "/v1/feedback", { message_id: view.id, kind, value });
+        saved[kind] = { id: answer.id, value };
+        state.title = answer.outcome?.text ?? "";
+      } else if (saved[kind]) {
+        await api("DELETE", `/v1/feedback/${saved[kind].id}`);
+        delete saved[kind];
+      }
+    } catch (error) {
+      waiting -= 1;
+      if (saved[kind]) view.feedback[kind] = saved[kind];
+      else delete view.feedback[kind];
+      draw();
+      show("failed", `Not saved: ${error.message}`, () => change(kind, value));
+      return false;
+    }
+    waiting -= 1;
+    if (!waiting) show("saved", value === null ? "Taken back" : "Saved");
+    tell("feedback", { kind, title: state.title });
+    if (kind === "edit") onEdited();
+    return true;
+  }
+
+  function show(name, text, again) {
+    state.dataset.state = name;
+    state.replaceChildren(name === "saved" ? icon("check") : "", text);
+    if (again) state.append(" ", h("button.at-link", { type: "button", onclick: again }, RETRY_HINT));
+    if (name === "saved") announce(text);
+  }
+
+  function toggleComment(open = commentForm.hidden) {
+    commentForm.hidden = !open;
+    commentButton.setAttribute("aria-expanded", String(open));
+    if (open) {
+      commentText.value = view.feedback.comment?.value ?? "";
+      commentText.focus();
+    } else commentButton.focus();
+  }
+
+  function saveComment(event) {
+    event.preventDefault();
+    const text = commentText.value.trim();
+    if (text !== (view.feedback.comment?.value ?? "")) change("comment", text || null);
+    toggleComment(false);
+  }
+
+  function draw() {
+    up.setAttribute("aria-pressed", String(view.feedback.thumb?.value === "up"));
+    down.setAttribute("aria-pressed", String(view.feedback.thumb?.value === "down"));
+    stars.draw(view.feedback.stars?.value ?? 0);
+    commentButton.classList.toggle("at-on", Boolean(view.feedback.comment));
+    commentButton.title = view.feedback.comment ? `Your comment: ${view.feedback.comment.value}` : "Comment";
+  }
+
+  draw();
+  return {
+    tools: [up, down, stars.element, commentButton],
+    state,
+    form: commentForm,
+    change,
+    /** The view was read again from the server; what is being saved right now is not overwritten. */
+    replace(fresh) {
+      if (waiting) return;
+      saved = { ...fresh };
+      view.feedback = { ...fresh };
+      draw();
+    },
+  };
+}
+
+/** Five stars as a radio group: one tab stop, arrows move and choose, a click on the chosen one clears. */
+function makeStars(choose) {
+  let value = 0;
+  const buttons = STAR_NAMES.map((name, index) => h("button.at-star", {
+    type: "button", role: "radio", "aria-label": name, title: name, "aria-checked": "false",
+    onclick: () => choose(index + 1), onkeydown: (event) => onKey(event, index),
+  }, icon("star")));
+  const element = h("div.at-stars", { role: "radiogroup", "aria-label": "Stars" }, buttons);
+
+  function onKey(event, index) {
+    const step = { ArrowRight: 1, ArrowUp: 1, ArrowLeft: -1, ArrowDown: -1 }[event.key];
+    if (!step) return;
+    event.preventDefault();
+    const next = (index + step + buttons.length) % buttons.length;
+    buttons[next].focus();
+    if (value !== next + 1) choose(next + 1);
+  }
+
+  return {
+    element,
+    draw(now) {
+      value = now;
+      buttons.forEach((button, index) => {
+        button.setAttribute("aria-checked", String(index + 1 === now));
+        button.classList.toggle("at-on", index < now);
+        button.tabIndex = index === (now ? now - 1 : 0) ? 0 : -1;
+      });
+    },
+  };
+}

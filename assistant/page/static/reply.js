@@ -1,0 +1,165 @@
+// One message on the page: a person's, or a reply with everything one can do about it.
+
+import { announce, h, icon, iconButton } from "./dom.js";
+import { makeFeedback } from "./feedback.js";
+import { updateHtml } from "./safe.js";
+
+const ENDINGS = {
+  cancelled: "You stopped this reply.",
+  length: "Cut off at the reply length in Settings.",
+  interrupted: "This reply was interrupted.",
+};
+
+/** `actions`: regenerate(view), show(id), refresh(view), retry... Returns {element, update(view)}. */
+export function makeMessage(view, actions) {
+  return view.role === "user" ? makeQuestion(view, actions) : makeReply(view, actions);
+}
+
+function makeQuestion(view, actions) {
+  const text = h("div.at-question-text");
+  const tools = h("div.at-tools", { role: "group", "aria-label": "About this message" });
+  const form = h("form.at-form", { hidden: true });
+  const element = h("article.at-question", { "data-id": view.id, "aria-label": "You" }, text, form, tools);
+  const edit = makeEditor(form, "Edit your message", "Send again", (changed) => actions.resend(view, changed));
+
+  function update(now) {
+    view = now;
+    text.textContent = now.text;
+    tools.replaceChildren(
+      ...variantTools(now, actions),
+      copyButton(() => view.text),
+      iconButton("pencil", "Edit message", (event) => edit.open(view.text, event.currentTarget)));
+  }
+
+  update(view);
+  return { element, update };
+}
+
+function makeReply(view, actions) {
+  const body = h("div.at-reply-text");
+  const original = h("details.at-original", { hidden: true }, h("summary", {}, "Show original"), h("div"));
+  const ending = h("p.at-ending", { hidden: true });
+  const variants = h("span.at-variants-slot");
+  const version = h("span.at-version", { "data-testid": "version" });
+  const feedback = makeFeedback(view, { onEdited: () => actions.refresh(view) });
+  const form = h("form.at-form", { hidden: true });
+  const edit = makeEditor(form, "Edit the reply", "Save edit", (text) => feedback.change("edit", text));
+  const again = iconButton("redo", "Regenerate", () => actions.regenerate(view));
+  const undoEdit = h("button.at-link", { type: "button", onclick: () => feedback.change("edit", null) }, "Remove edit");
+  const tools = h("div.at-tools", { role: "group", "aria-label": "About this reply" },
+    variants,
+    copyButton(() => view.edit?.text ?? view.text),
+    again,
+    iconButton("pencil", "Edit reply", (event) => edit.open(view.edit?.text ?? view.text, event.currentTarget)),
+    h("span.at-divider", { "aria-hidden": "true" }),
+    feedback.tools,
+    version);
+  const element = h("article.at-reply", { "data-id": view.id, "aria-label": "Reply" },
+    body, original, ending, form, tools, feedback.form, feedback.state);
+
+  function update(now) {
+    Object.assign(view, now, { feedback: view.feedback });
+    const writing = now.state === "writing";
+    element.classList.toggle("at-writing", writing);
+    element.setAttribute("aria-busy", String(writing));
+    updateHtml(body, now.edit?.html ?? now.html, decorateCode);
+    original.hidden = !now.edit;
+    original.querySelector("summary").textContent = "Edited by you. Show original";
+    original.lastChild.replaceChildren();
+    if (now.edit) {
+      updateHtml(original.lastChild, now.html, decorateCode);
+      original.lastChild.append(undoEdit);
+    }
+    ending.hidden = !(now.state in ENDINGS);
+    ending.textContent = ENDINGS[now.state] ?? "";
+    tools.hidden = writing || !now.text;
+    variants.replaceChildren(...variantTools(now, actions));
+    version.textContent = now.version ? `Version ${now.version}` : "Base";
+    version.title = now.version
+      ? `Written by version ${now.version} of your assistant`
+      : "Written by the base model, before anything was learnt";
+    again.disabled = writing;
+    if (!writing) feedback.replace(now.feedback ?? {});
+  }
+
+  update(view);
+  return { element, update };
+}
+
+/** ‹ 1/2 › between the messages that stand in the same place. */
+function variantTools(view, actions) {
+  const at = view.variants.indexOf(view.id);
+  if (view.variants.length < 2) return [];
+  const step = (by) => () => actions.show(view.variants[at + by]);
+  return [h("span.at-variants", { role: "group", "aria-label": "Variants" },
+    iconButton("left", "Previous variant", step(-1), { disabled: at <= 0 }),
+    h("span", { "aria-label": `Variant ${at + 1} of ${view.variants.length}` }, `${at + 1}/${view.variants.length}`),
+    iconButton("right", "Next variant", step(1), { disabled: at + 1 >= view.variants.length }))];
+}
+
+function makeEditor(form, label, saveLabel, save) {
+  const box = h("textarea", { "aria-label": label, rows: 3 });
+  let opener = null;
+  let before = "";
+  form.append(box, h("div.at-form-row", {},
+    h("button.at-primary", { type: "submit" }, saveLabel),
+    h("button", { type: "button", onclick: close }, "Cancel")));
+  form.addEventListener("submit", (event) => {
+    event.preventDefault();
+    const text = box.value.trim();
+    close();
+    if (text && text !== before.trim()) save(text);
+  });
+  form.addEventListener("keydown", (event) => {
+    if (event.key === "Escape") close();
+  });
+
+  function close() {
+    form.hidden = true;
+    opener?.focus();
+  }
+
+  return {
+    open(text, from) {
+      opener = from;
+      before = text;
+      form.hidden = false;
+      box.value = text;
+      box.style.height = `${Math.min(Math.max(box.scrollHeight + 4, 96), 420)}px`;
+      box.focus();
+    },
+  };
+}
+
+function copyButton(text) {
+  return iconButton("copy", "Copy", (event) => copyText(text(), event.currentTarget));
+}
+
+async function copyText(text, button) {
+  try {
+    await navigator.clipboard.writeText(text);
+  } catch {
+    // Without https or localhost there is no clipboard interface: the old way through a selection.
+    const box = h("textarea.at-hidden", { value: text });
+    document.body.append(box);
+    box.select();
+    document.execCommand("copy");
+    box.remove();
+  }
+  announce("Copied");
+  const before = [...button.childNodes];
+  button.replaceChildren(icon("check"));
+  setTimeout(() => button.replaceChildren(...before), 1500);
+}
+
+/** Code blocks get their language and a copy button. */
+function decorateCode(node) {
+  const blocks = node.localName === "pre" ? [node] : node.querySelectorAll?.("pre") ?? [];
+  for (const pre of blocks) {
+    const code = pre.querySelector("code");
+    const head = h("div.at-code-head", {}, h("span", {}, pre.dataset.language || "code"),
+      iconButton("copy", "Copy code", (event) => copyText(code.textContent, event.currentTarget)));
+    code.tabIndex = 0; // a wide block is scrolled with the keyboard too
+    pre.prepend(head);
+  }
+}

@@ -1,0 +1,101 @@
+// The list of conversations: new, open, rename, delete with undo, search. A column on a wide screen, a drawer
+// on a narrow one; a closed drawer is hidden, so that Tab does not walk through it.
+
+import { h, iconButton, icon, on, toast } from "./dom.js";
+
+const SEARCH_AFTER_MS = 250;
+
+export function mount({ element, trigger, props, watch }) {
+  let current = null;
+  let renaming = null;
+  let timer = 0;
+  const search = h("input", {
+    type: "search", placeholder: "Search", "aria-label": "Search conversations",
+    oninput: () => {
+      clearTimeout(timer);
+      timer = setTimeout(() => trigger("search", { query: search.value }), SEARCH_AFTER_MS);
+    },
+  });
+  const list = h("ul.at-list", { "aria-label": "Conversations" });
+  const drawer = h("nav.at-sidebar", { "aria-label": "Conversations", id: "at-sidebar" },
+    h("div.at-brand", {}, h("span.at-mark", { "aria-hidden": "true" }), h("strong", {}, "Attune"),
+      h("span.at-spacer"), iconButton("close", "Close the list", () => setOpen(false), { class: "at-tool at-drawer-only" })),
+    h("button.at-new", { type: "button", onclick: () => go("new", {}) }, icon("plus"), h("span", {}, "New chat")),
+    h("label.at-search", {}, icon("search"), search),
+    list);
+  const opener = iconButton("menu", "Open the list", () => setOpen(true), { class: "at-tool at-opener", "aria-controls": "at-sidebar" });
+  const shade = h("div.at-shade", { onclick: () => setOpen(false) });
+  element.replaceChildren(opener, shade, drawer);
+  drawer.addEventListener("keydown", (event) => {
+    if (event.key === "Escape" && document.body.classList.contains("at-drawer-open")) setOpen(false);
+  });
+
+  function setOpen(open) {
+    document.body.classList.toggle("at-drawer-open", open);
+    (open ? search : opener).focus();
+  }
+
+  function go(event, detail) {
+    document.body.classList.remove("at-drawer-open");
+    trigger(event, detail);
+  }
+
+  function draw() {
+    const { conversations = [], query = "" } = props.value ?? {};
+    if (!conversations.length) {
+      list.replaceChildren(h("li.at-nothing", {}, query ? "Nothing found." : "No conversations yet."));
+      return;
+    }
+    list.replaceChildren(...conversations.map(entry));
+  }
+
+  function entry(conversation) {
+    const title = conversation.title || "New chat";
+    if (renaming === conversation.id) return renameForm(conversation);
+    return h("li", { class: conversation.id === current ? "at-current" : null },
+      h("button.at-title", {
+        type: "button", title, "aria-current": conversation.id === current ? "page" : null,
+        onclick: () => go("open", { conversation: conversation.id }),
+      }, title),
+      iconButton("pencil", `Rename ${title}`, () => { renaming = conversation.id; draw(); list.querySelector("input")?.select(); }),
+      iconButton("trash", `Delete ${title}`, () => remove(conversation, title)));
+  }
+
+  function renameForm(conversation) {
+    const input = h("input", { value: conversation.title, "aria-label": "New title", maxlength: 200 });
+    const end = (keep) => {
+      if (renaming !== conversation.id) return;
+      renaming = null;
+      const title = input.value.trim();
+      if (keep && title && title !== conversation.title) {
+        conversation.title = title;
+        trigger("rename", { conversation: conversation.id, title });
+      }
+      draw();
+    };
+    input.addEventListener("keydown", (event) => {
+      if (event.key === "Enter" && !event.isComposing) end(true);
+      if (event.key === "Escape") end(false);
+    });
+    input.addEventListener("blur", () => end(true));
+    return h("li.at-renaming", {}, input);
+  }
+
+  function remove(conversation, title) {
+    trigger("delete", { conversation: conversation.id, current });
+    toast(`“${title}” deleted. Its ratings no longer count.`, {
+      seconds: 10,
+      action: { label: "Undo", run: () => trigger("restore", { conversation: conversation.id }) },
+    });
+  }
+
+  on("opened", ({ id }) => {
+    if (id === current) return;
+    current = id;
+    // The address remembers the conversation: a reload comes back to it.
+    history.replaceState(null, "", id ? `#${id}` : location.pathname + location.search);
+    draw();
+  });
+  watch("value", draw);
+  draw();
+}

@@ -1,0 +1,121 @@
+"""What the page shows of a conversation: plain dictionaries for the browser, built from the store.
+
+A conversation is a tree; the page shows one path through it. A view says for every message which other
+messages stand in its place (`variants`), what the person said about it, and which version wrote it.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from assistant.page.markdown import render
+from data.store import Store
+from data.types import Conversation, FeedbackEvent, Message
+
+LIST_LENGTH = 200  # conversations in the side list; older ones are found by search
+
+
+def path_through(messages: Sequence[Message], through: str | None) -> list[Message]:
+    """The path root..leaf that goes through the message `through` and, below it, always to the newest
+    child. Without `through` the newest message is the leaf. `messages` in the order they were made."""
+    by_id = {message.id: message for message in messages}
+    if not by_id:
+        return []
+    newest_child: dict[str | None, Message] = {}
+    for message in messages:
+        newest_child[message.parent_id] = message
+    leaf = by_id.get(through or "", messages[-1])
+    while leaf.id in newest_child:
+        leaf = newest_child[leaf.id]
+    path = [leaf]
+    while path[-1].parent_id in by_id:
+        path.append(by_id[path[-1].parent_id or ""])
+    path.reverse()
+    return path
+
+
+def empty_view() -> dict[str, Any]:
+    """The page before the first message."""
+    return {"id": None, "title": "", "opened": time.time_ns(), "path": [], "messages": []}
+
+
+def conversation_view(
+    store: Store, user_id: str, conversation_id: str | None, through: str | None = None
+) -> dict[str, Any]:
+    """A conversation as the page draws it; an empty one where `conversation_id` is None.
+
+    Raises NotFound where it is somebody else's or deleted. `opened` differs in every view, so that opening
+    the same conversation twice draws it twice.
+    """
+    if conversation_id is None:
+        return empty_view()
+    conversation = store.conversation(user_id, conversation_id)
+    messages = store.messages(user_id, conversation_id)
+    path = path_through(messages, through)
+    return {
+        "id": conversation.id,
+        "title": conversation.title,
+        "opened": time.time_ns(),
+        "path": [message.id for message in path],
+        "messages": message_views(store, user_id, path, messages),
+    }
+
+
+def message_views(
+    store: Store, user_id: str, shown: Sequence[Message], messages: Sequence[Message]
+) -> list[dict[str, Any]]:
+    """Views of `shown`; `messages` is the whole tree, for the variants of each."""
+    variants: dict[tuple[str | None, str], list[str]] = {}
+    for message in messages:
+        variants.setdefault((message.parent_id, message.role), []).append(message.id)
+    replies = [message.id for message in shown if message.role == "assistant"]
+    feedback = store.standing_for_messages(user_id, replies) if replies else {}
+    return [
+        message_view(m, variants.get((m.parent_id, m.role), [m.id]), feedback.get(m.id, {}))
+        for m in shown
+        if m.role != "system"
+    ]
+
+
+def message_view(
+    message: Message, variants: Sequence[str], feedback: Mapping[str, FeedbackEvent]
+) -> dict[str, Any]:
+    """One message. A reply carries its HTML (and that of the person's edit, which is shown in its place)."""
+    view: dict[str, Any] = {
+        "id": message.id,
+        "parent": message.parent_id,
+        "role": message.role,
+        "text": message.content,
+        "variants": list(variants),
+    }
+    if message.role != "assistant":
+        return view
+    edit = feedback.get("edit")
+    view.update(
+        html=render(message.content),
+        state=message.finish_reason or "writing",
+        version=message.adapter_version or 0,
+        edit={"text": edit.value, "html": render(edit.value)} if edit else None,
+        feedback={
+            kind: {"id": event.id, "value": event.value}
+            for kind, event in feedback.items()
+            if kind != "ranking"
+        },
+    )
+    return view
+
+
+def list_view(store: Store, user_id: str, query: str = "") -> dict[str, Any]:
+    """The side list: the newest conversations, or those whose title or messages hold `query`."""
+    conversations = store.list_conversations(user_id, limit=LIST_LENGTH)
+    query = query.strip()
+    if query:
+        found = {message.conversation_id for message in store.search(user_id, query, limit=100)}
+        conversations = [c for c in conversations if c.id in found or query.lower() in c.title.lower()]
+    return {"query": query, "conversations": [_list_entry(c) for c in conversations]}
+
+
+def _list_entry(conversation: Conversation) -> dict[str, Any]:
+    return {"id": conversation.id, "title": conversation.title, "updated": conversation.updated_at}
