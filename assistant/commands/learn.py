@@ -10,6 +10,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from assistant.commands.models import model_of, prepare_model
 from assistant.commands.opened import opened, show
+from assistant.learner_state import run_values
 from data.errors import AttuneError
 from data.types import LearningRun
 
@@ -36,22 +37,6 @@ def learn(options: argparse.Namespace) -> int:
         raise AttuneError(run.reason or "The update failed.")
     show(options, run_values(run, this.user.name), lambda: report_text(run))
     return 0
-
-
-def run_values(run: LearningRun, user_name: str) -> dict[str, Any]:
-    """A run as plain values, with the names of the HTTP interface."""
-    return {
-        "id": run.id,
-        "user": user_name,
-        "state": run.state,
-        "phase": run.phase,
-        "progress": run.progress,
-        "started": run.started_at,
-        "ended": run.ended_at,
-        "version": run.version,
-        "reason": run.reason,
-        "report": dict(run.report),
-    }
 
 
 def report_text(run: LearningRun) -> str:

@@ -1,0 +1,62 @@
+"""What one person sees of the learner: the same for the HTTP interface, the page and the command line.
+
+No model and no web framework: the command line must answer at once.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from data.store import Store
+from data.types import LearningRun
+
+
+def learner_state(store: Store, user_id: str) -> dict[str, Any]:
+    """One person's view: state, phase, progress of their run, and what the next one waits for."""
+    settings = store.settings(user_id)
+    runs = store.list_runs(user_id, limit=1)
+    run = runs[0] if runs and runs[0].state in ("queued", "running") else None
+    new, needed = store.new_feedback_count(user_id), int(settings["learn_after"])
+    if run is not None:
+        name = "running" if run.state == "running" else "waiting"
+    elif not settings["learning"]:
+        name = "off"
+    elif settings["paused"]:
+        name = "paused"
+    else:
+        name = "waiting" if new >= needed else "idle"
+    return {
+        "state": name,
+        "phase": run.phase if run else "",
+        "progress": run.progress if run else 0.0,
+        "next": {
+            "new_feedback": new,
+            "learn_after": needed,
+            "quiet_minutes": settings["quiet_minutes"],
+            "learner_alive": store.lease_holder() is not None,
+        },
+        "run": run.id if run else None,
+    }
+
+
+def run_values(run: LearningRun, user_name: str) -> dict[str, Any]:
+    """A run as plain values, without its metrics."""
+    return {
+        "id": run.id,
+        "user": user_name,
+        "state": run.state,
+        "phase": run.phase,
+        "progress": run.progress,
+        "queued": run.queued_at,
+        "started": run.started_at,
+        "ended": run.ended_at,
+        "version": run.version,
+        "reason": run.reason,
+        "report": dict(run.report),
+    }
+
+
+def shown(store: Store, user_name: str, run: LearningRun) -> dict[str, Any]:
+    """A run as `GET /v1/learner/runs/{id}` shows it."""
+    metrics = [{"step": s, "name": name, "value": value} for s, name, value in store.metrics(run.id)]
+    return {**run_values(run, user_name), "metrics": metrics}
