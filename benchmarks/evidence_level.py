@@ -98,7 +98,10 @@ def one_sided_t(gains: np.ndarray, roots: tuple[str, ...]) -> float:
     return float(stats.ttest_1samp(values, 0.0, alternative="greater").pvalue)
 
 
-def judge(observations: list[Observation], pool: dict[str, list[Reply]], alpha: float, seed: int) -> dict[str, bool]:
+def judge(
+    observations: list[Observation], pool: dict[str, list[Reply]], alpha: float, seed: int
+) -> dict[str, bool]:
+    """Which test finds a taste in these observations."""
     base = {context_key((Turn("user", p),)): replies for p, replies in pool.items()}
     train = build_design([o for o in observations if not o.held_out], base)
     held = build_design([o for o in observations if o.held_out], base)
@@ -123,7 +126,7 @@ def main() -> None:
     parser.add_argument("--people", type=int, default=200)
     parser.add_argument("--pieces", type=int, default=40)
     parser.add_argument("--alpha", type=float, default=0.05)
-    parser.add_argument("--taste", type=float, default=1.5, help="sd of the utility of who likes it short, in logits")
+    parser.add_argument("--taste", type=float, default=1.5, help="sd of the utility, in logits")
     args = parser.parse_args()
     pool: dict[str, list[Reply]] = defaultdict(list)
     for line in args.replies.read_text(encoding="utf-8").splitlines():
@@ -139,7 +142,8 @@ def main() -> None:
         seconds = (time.perf_counter() - start) / args.people
         for test, count in found.items():
             low, high = stats.binomtest(count, args.people).proportion_ci(0.95)
-            print(f"{name}, {args.pieces} pieces: {test}: {count}/{args.people} ({low:.3f}..{high:.3f})", flush=True)
+            share = f"{count}/{args.people} ({low:.3f}..{high:.3f})"
+            print(f"{name}, {args.pieces} pieces: {test}: {share}", flush=True)
         print(f"  {seconds:.2f} s a person")
 
 

@@ -115,7 +115,9 @@ class Design:
             thumbs=rows(self.thumbs),
             stars=rows(self.stars),
             rankings=tuple(
-                r._replace(observation=int(new_index[r.observation])) for r in self.rankings if own(r.observation)
+                r._replace(observation=int(new_index[r.observation]))
+                for r in self.rankings
+                if own(r.observation)
             ),
             wishes=tuple(
                 w._replace(observation=int(new_index[w.observation]) if own(w.observation) else -1)
@@ -174,7 +176,7 @@ def join(first: Design, second: Design) -> Design:
         rankings=first.rankings
         + tuple(Ranking(o + n, tuple(i + r for i in rows), order) for o, rows, order in second.rankings),
         wishes=first.wishes
-        + tuple(w._replace(observation=w.observation + n if w.observation >= 0 else -1) for w in second.wishes),
+        + tuple(w._replace(observation=w.observation + n * (w.observation >= 0)) for w in second.wishes),
     )
 
 
@@ -210,7 +212,7 @@ class _Builder:
         if observation.kind == "edit" and len(replies) == 2:
             edited, original = (self.row(observation, reply) for reply in replies)
             self.edits.append((index, edited, original))
-        elif observation.kind == "ranking" and 2 <= len(replies) <= MAX_RANKED and _is_order(outcome, len(replies)):
+        elif observation.kind == "ranking" and _is_order(outcome, len(replies)):
             rows = tuple(self.row(observation, reply) for reply in replies)
             self.rankings.append(Ranking(index, rows, tuple(tuple(group) for group in outcome)))
         elif observation.kind == "stars" and len(replies) == 1 and outcome in (1, 2, 3, 4, 5):
@@ -238,8 +240,10 @@ def _table(rows: list[tuple[int, int, int]]) -> IntArray:
 
 
 def _is_order(order: object, n: int) -> bool:
-    """Whether this is groups of positions, each of 0..n-1 exactly once."""
-    if not isinstance(order, (tuple, list)) or not all(isinstance(g, (tuple, list)) and g for g in order):
+    """Whether this is groups of positions, each of 0..n-1 exactly once, for as many as may be shown."""
+    if not 2 <= n <= MAX_RANKED or not isinstance(order, (tuple, list)):
+        return False
+    if not all(isinstance(group, (tuple, list)) and group for group in order):
         return False
     return sorted(i for group in order for i in group) == list(range(n))
 
@@ -247,7 +251,12 @@ def _is_order(order: object, n: int) -> bool:
 def _choices(rankings: Sequence[Ranking]) -> Choices:
     """All stages of all rankings. The last set is no choice any more and has no stage unless it is a tie
     (two replies left and called equal is a statement; one reply left is not)."""
-    observation, first, chosen, stage, size, first_member = [], [], [], [], [], []
+    observation: list[int] = []
+    first: list[int] = []
+    chosen: list[int] = []
+    stage: list[int] = []
+    size: list[int] = []
+    first_member: list[int] = []
     member_row: list[int] = []
     for ranking in rankings:
         left = list(range(len(ranking.rows)))

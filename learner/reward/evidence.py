@@ -27,9 +27,9 @@ from math import ceil
 import numpy as np
 
 from learner.reward import likelihood as lk
-from learner.reward.design import Design, join
+from learner.reward.design import Design, IntArray, join
 from learner.reward.features import Array
-from learner.reward.model import Prior, RewardConfig, fit, fit_intercepts, prior_of
+from learner.reward.model import DEFAULTS, Prior, RewardConfig, fit, fit_intercepts, prior_of
 
 FOLDS = 5
 LEAST_EXCHANGES = 499
@@ -55,7 +55,7 @@ class EvidenceTest:
 
 
 def evidence_gain(
-    train: Design, held_out: Design, alpha: float, config: RewardConfig = RewardConfig(), seed: int = 0
+    train: Design, held_out: Design, alpha: float, config: RewardConfig = DEFAULTS, seed: int = 0
 ) -> EvidenceTest:
     """Whether this person's feedback follows a taste that the features can see.
 
@@ -67,7 +67,9 @@ def evidence_gain(
     design = join(train, held_out)
     predictable = sum(kind != "comment" for kind in design.kinds)
     model = fit(train, config)
-    held_out_gain = float((model.log_likelihood(held_out) - model.intercepts_only_log_likelihood(held_out)).sum())
+    held_out_gain = float(
+        (model.log_likelihood(held_out) - model.intercepts_only_log_likelihood(held_out)).sum()
+    )
     fold = deal_folds(design.roots, FOLDS)
     if predictable < LEAST_OBSERVATIONS or fold.max(initial=0) < 1:
         reason = f"{predictable} ratings in {len(set(design.roots))} conversations are too few to tell"
@@ -90,7 +92,7 @@ def evidence_gain(
     )
 
 
-def deal_folds(roots: tuple[str, ...], folds: int) -> lk.IntArray:
+def deal_folds(roots: tuple[str, ...], folds: int) -> IntArray:
     """(n,) fold of each observation, 0..; a conversation's observations share one. Conversations are
     dealt in the order of their hash, the fullest first, each to the fold that holds least."""
     members: dict[str, int] = defaultdict(int)
@@ -108,7 +110,7 @@ def deal_folds(roots: tuple[str, ...], folds: int) -> lk.IntArray:
 class CrossFit:
     """The cross-fitted gain as a function of the replies' features alone."""
 
-    def __init__(self, design: Design, fold: lk.IntArray, config: RewardConfig) -> None:
+    def __init__(self, design: Design, fold: IntArray, config: RewardConfig) -> None:
         features = design.replies.shape[1]
         self.start = fit_intercepts(design, config)
         self.parts = [design.subset(fold == k) for k in range(int(fold.max()) + 1)]

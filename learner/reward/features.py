@@ -97,7 +97,8 @@ def centred(phi: Array, base_phi: Array) -> Array:
     """
     k = base_phi.shape[0]
     centre = (base_phi.sum(axis=0) + CENTRING_STRENGTH * FEATURE_MEANS) / (k + CENTRING_STRENGTH)
-    return np.clip((phi - centre) / FEATURE_SCALES, -CLIP, CLIP)
+    clipped: Array = np.clip((phi - centre) / FEATURE_SCALES, -CLIP, CLIP)
+    return clipped
 
 
 def _structure(text: str) -> dict[str, float]:

@@ -219,7 +219,7 @@ def scores(theta: Array, terms: Terms) -> Array:
 
 
 def weight_information(theta: Array, terms: Terms) -> Array:
-    """(F, F) minus the second derivative of the log-likelihood in w, other parameters held: never negative."""
+    """(F, F) minus the second derivative of the log-likelihood in w, the others held; never negative."""
     features = terms.edit_delta.shape[1]
     w, extra = theta[:features], theta[features:]
     beta_edit, beta_stars, beta_thumb = np.exp(extra[:3])

@@ -17,7 +17,7 @@ import numpy as np
 from safetensors.numpy import load_file, save_file
 
 from learner.reward import likelihood as lk
-from learner.reward.design import Design
+from learner.reward.design import Design, IntArray
 from learner.reward.features import FEATURE_NAMES, Array
 
 FORMAT = 1
@@ -52,6 +52,9 @@ class RewardConfig:
         if unknown:
             raise ValueError(f"unknown reward model settings: {', '.join(sorted(unknown))}")
         return cls(**values)
+
+
+DEFAULTS = RewardConfig()
 
 
 @dataclass(frozen=True)
@@ -99,7 +102,7 @@ class RewardModel:
     theta: Array
     covariance: Array
     intercepts: Array
-    config: RewardConfig = RewardConfig()
+    config: RewardConfig = DEFAULTS
     feature_names: tuple[str, ...] = FEATURE_NAMES
     counts: Mapping[str, int] = field(default_factory=dict)  # observations by kind
     converged: bool = True
@@ -137,7 +140,7 @@ class RewardModel:
         return phi @ self.w, np.sqrt(np.maximum(variance, 0.0))
 
     def pessimistic(self, phi: Array, lambda_: float) -> Array:
-        """(N,) posterior mean minus lambda_ posterior sd: what to optimise, so as not to chase the unknown."""
+        """(N,) posterior mean minus lambda_ posterior sd: optimise this, so as not to chase the unknown."""
         mean, sd = self.mean_and_sd(phi)
         return mean - lambda_ * sd
 
@@ -200,7 +203,7 @@ class RewardModel:
         )
 
 
-def fit(design: Design, config: RewardConfig = RewardConfig()) -> RewardModel:
+def fit(design: Design, config: RewardConfig = DEFAULTS) -> RewardModel:
     """The reward model of one person. An empty design gives the prior back."""
     terms, prior = lk.gather(design), prior_of(design, config)
     intercepts = fit_intercepts(design, config)
@@ -221,7 +224,7 @@ def fit(design: Design, config: RewardConfig = RewardConfig()) -> RewardModel:
     )
 
 
-def fit_intercepts(design: Design, config: RewardConfig = RewardConfig()) -> Array:
+def fit_intercepts(design: Design, config: RewardConfig = DEFAULTS) -> Array:
     """(P,) parameters of a person without taste: weights 0, threshold, cut-points and ties at their MAP."""
     design = replace(design, wishes=())
     terms, prior = lk.gather(design), prior_of(design, config)
@@ -231,7 +234,7 @@ def fit_intercepts(design: Design, config: RewardConfig = RewardConfig()) -> Arr
 
 
 def _newton(
-    start: Array, free: lk.IntArray, terms: lk.Terms, prior: Prior, config: RewardConfig
+    start: Array, free: IntArray, terms: lk.Terms, prior: Prior, config: RewardConfig
 ) -> tuple[Array, int, bool]:
     """(theta, iterations, converged): damped Newton over the entries `free` of theta.
 
@@ -264,7 +267,7 @@ def _log_posterior(theta: Array, terms: lk.Terms, prior: Prior) -> float:
     return float(lk.log_likelihoods(theta, terms).sum()) + prior.log_density(theta)
 
 
-def _negative_hessian(theta: Array, free: lk.IntArray, terms: lk.Terms, prior: Prior) -> Array:
+def _negative_hessian(theta: Array, free: IntArray, terms: lk.Terms, prior: Prior) -> Array:
     """(len(free), len(free)) minus the Hessian of the log posterior.
 
     The block of the weights is exact; the nine other parameters' rows come from central differences of the
@@ -282,7 +285,8 @@ def _negative_hessian(theta: Array, free: lk.IntArray, terms: lk.Terms, prior: P
         full[index], full[:, index] = row, row
     corner = full[features:, features:]
     full[features:, features:] = (corner + corner.T) / 2
-    return full[np.ix_(free, free)]
+    chosen: Array = full[np.ix_(free, free)]
+    return chosen
 
 
 def _solve(hessian: Array, slope: Array, damping: float) -> Array | None:

@@ -1,0 +1,149 @@
+"""What was learnt, in words: "prefers shorter replies, 97 % sure, from 31 ratings".
+
+The probability is the posterior's that the weight has this sign. The ratings named with a statement are
+those that moved the weight most: to first order, rating i moved it by (posterior covariance times the
+gradient of its log-likelihood)_j, and these shares add up to the weight's distance from the prior.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import erf, sqrt
+from typing import Literal, NamedTuple
+
+import numpy as np
+
+from learner.reward import likelihood as lk
+from learner.reward.design import Design
+from learner.reward.features import Array
+from learner.reward.model import RewardModel
+
+Language = Literal["en", "zh"]
+LEAST_PROBABILITY = 0.8
+LEAST_SHARE = 0.005  # of all movement of a weight: less than this does not count as a rating it is from
+
+
+class Words(NamedTuple):
+    """How a feature is spoken of when its weight is positive, and when it is negative."""
+
+    more: str
+    less: str
+
+
+@dataclass(frozen=True)
+class Statement:
+    """One thing that was learnt about a person.
+
+    `probability` that the weight has this sign; `weight` in logits per population sd of the feature;
+    `ratings` how many pieces of feedback bear on it; `feedback_ids` those that moved it most, most first.
+    """
+
+    feature: str
+    text: str
+    probability: float
+    weight: float
+    ratings: int
+    feedback_ids: tuple[str, ...]
+
+
+PHRASES: dict[Language, dict[str, Words]] = {
+    "en": {
+        "log_length": Words("prefers longer replies", "prefers shorter replies"),
+        "brevity": Words("likes very brief replies (under 40 words)", "finds very brief replies too brief"),
+        "sentence_length": Words("prefers longer sentences", "prefers shorter sentences"),
+        "paragraphs": Words("prefers text in several paragraphs", "prefers text in one piece"),
+        "bullets": Words("likes bullet lists", "dislikes bullet lists"),
+        "numbered_steps": Words("likes numbered steps", "dislikes numbered steps"),
+        "headings": Words("likes headings", "dislikes headings"),
+        "emphasis": Words("likes words set in bold", "dislikes words set in bold"),
+        "code": Words("likes code in replies", "would rather have no code"),
+        "emoji": Words("likes emoji", "dislikes emoji"),
+        "exclamations": Words("likes exclamation marks", "dislikes exclamation marks"),
+        "closing_question": Words("likes a question at the end", "dislikes a question at the end"),
+        "questions": Words("likes being asked on the way", "dislikes questions in the middle"),
+        "second_person": Words("likes being addressed", "prefers not being addressed"),
+        "first_person": Words("likes replies that say I or we", "dislikes replies that say I or we"),
+        "hedges": Words("prefers careful wording (might, usually)", "prefers definite statements"),
+        "formal": Words("prefers formal wording", "dislikes formal wording"),
+        "casual": Words("prefers casual wording", "dislikes casual wording"),
+        "contractions": Words("likes contractions (it's, don't)", "dislikes contractions (it's, don't)"),
+        "long_words": Words("is fine with long words", "prefers simple words"),
+        "warmth": Words("likes warm words", "prefers a sober tone"),
+        "intensifiers": Words("likes strong words (very, amazing)", "dislikes strong words (very, amazing)"),
+        "greeting": Words("likes a friendly opening", "prefers no pleasantries at the start"),
+        "closing_offer": Words("likes an offer of help at the end", "prefers no offer of help at the end"),
+        "examples": Words("likes examples", "prefers no examples"),
+        "figures": Words("likes figures", "prefers few figures"),
+        "clauses": Words("likes sentences with several clauses", "prefers plain sentences"),
+        "asides": Words("likes asides in brackets or dashes", "dislikes asides in brackets or dashes"),
+        "quotations": Words("likes quotations", "prefers no quotation marks"),
+        "directives": Words("likes being told what to do", "dislikes being told what to do"),
+        "disclaimers": Words("accepts disclaimers", "dislikes disclaimers"),
+        "reasons": Words("likes reasons", "prefers no reasons"),
+        "sequence": Words("likes things told in order (first, then)", "dislikes first-then-finally wording"),
+        "imagery": Words("likes images and stories", "prefers literal wording"),
+        "chinese": Words("prefers Chinese", "prefers no Chinese"),
+        "other_language": Words(
+            "is fine with another language than the question's", "wants the language of the question"
+        ),
+        "repetition": Words("does not mind repetition", "dislikes repetition"),
+        "echo": Words("likes replies that take up the question's words", "dislikes the question repeated"),
+        "finished": Words("prefers replies that come to an end", "does not mind replies that are cut off"),
+    },
+}
+_SENTENCES: dict[Language, tuple[str, str]] = {
+    "en": ("{phrase}, {percent} % sure, from {ratings} ratings", "{phrase}, {percent} % sure, from 1 rating"),
+}
+
+
+def explain(
+    model: RewardModel,
+    design: Design,
+    *,
+    least_probability: float = LEAST_PROBABILITY,
+    most_ratings: int = 5,
+    language: Language = "en",
+) -> list[Statement]:
+    """Statements about the weights whose sign is at least this sure, the surest first.
+
+    design: the observations that the model was fitted on. `most_ratings` bounds `feedback_ids`.
+    """
+    pulls = influence(model, design)
+    sd = np.sqrt(np.diag(model.w_covariance))
+    statements = []
+    for j, feature in enumerate(model.feature_names):
+        probability = 0.5 * (1 + erf(abs(model.w[j]) / (sd[j] * sqrt(2))))
+        if probability < least_probability or not np.any(pulls[:, j]):
+            continue
+        moved = np.abs(pulls[:, j])
+        bearing = int((moved > LEAST_SHARE * moved.sum()).sum())
+        towards = pulls[:, j] * np.sign(model.w[j])
+        order = [int(i) for i in np.argsort(-towards, kind="stable")[:most_ratings] if towards[i] > 0]
+        phrase = PHRASES[language].get(feature, Words(f"likes more {feature}", f"likes less {feature}"))
+        several, single = _SENTENCES[language]
+        text = (single if bearing == 1 else several).format(
+            phrase=phrase.more if model.w[j] > 0 else phrase.less,
+            percent=min(99, int(100 * probability)),
+            ratings=bearing,
+        )
+        statements.append(
+            Statement(
+                feature, text, probability, float(model.w[j]), bearing,
+                tuple(design.feedback_ids[i] for i in order),
+            )
+        )
+    return sorted(statements, key=lambda s: -s.probability)
+
+
+def influence(model: RewardModel, design: Design) -> Array:
+    """(n, F) how far each observation moved each weight, to first order at the posterior's mode.
+
+    The rows of a model's own design add up to w minus the prior's mean of 0, but for the pull that other
+    parameters take from their own priors.
+    """
+    pull = lk.scores(model.theta, lk.gather(design))
+    for wish in design.wishes:
+        if wish.observation >= 0:
+            pull[wish.observation, wish.feature] += (wish.mean - model.w[wish.feature]) / wish.sd**2
+    moved: Array = pull @ model.covariance
+    return moved[:, : len(model.w)]
