@@ -1,13 +1,1 @@
-"""Serving: the engine, the chat page, the HTTP interface, sign-in.
-
-Importing this package switches off every call to the outside before a library that would make one is
-imported: model files are fetched by an explicit command, never while serving.
-"""
-
-import os
-
-os.environ["HF_HUB_OFFLINE"] = "1"
-os.environ["TRANSFORMERS_OFFLINE"] = "1"
-os.environ["HF_HUB_DISABLE_TELEMETRY"] = "1"
-os.environ["DO_NOT_TRACK"] = "1"
-os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
+"""Serving: the engine, the chat page, the HTTP interface, sign-in; and the commands of launch.py."""

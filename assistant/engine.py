@@ -144,12 +144,13 @@ class Engine:
         return self.generate_many([prompt], [settings], adapter, stop=stop)[0]
 
     def generate_many(
-        self, prompts: Sequence[Sequence[int]], settings: Sequence[SamplingSettings], adapter: str | None = None,
-        *, stop: Sequence[str] = (),
+        self, prompts: Sequence[Sequence[int]], settings: Sequence[SamplingSettings],
+        adapter: str | None = None, *, stop: Sequence[str] = (),
     ) -> list[Generation]:  # fmt: skip
         """Queue several replies, all or none."""
         made = [
-            Generation(self, p, s, adapter, stop, self._base.decode) for p, s in zip(prompts, settings, strict=True)
+            Generation(self, p, s, adapter, stop, self._base.decode)
+            for p, s in zip(prompts, settings, strict=True)
         ]
         with self._changed:
             if self._closing:
@@ -216,7 +217,10 @@ class Engine:
             self._drop_cancelled()
             self._join(joining)
             if self._rows:
-                self._step()
+                try:
+                    self._step()
+                except Exception as error:
+                    self._start_afresh(error)
         self._shut_down()
 
     def _take_waiting(self) -> list[Generation]:
@@ -260,17 +264,7 @@ class Engine:
         self._rows.update(zip(rows, joining, strict=True))
 
     def _step(self) -> None:
-        try:
-            tokens = self._decoder.step()
-        except Exception as error:
-            log.exception("a decoding step failed with %d rows", len(self._rows))
-            failed, self._rows = list(self._rows.values()), {}
-            self._decoder = Decoder(self._base)  # its key/value state cannot be trusted any more
-            self._woken = True
-            for generation in failed:
-                generation.fail(_failure("failed while it wrote", error))
-            return
-        for token in tokens:
+        for token in self._decoder.step():
             generation = self._rows.get(token.row)
             if generation is None:  # left over from a batch that failed half-way into joining
                 self._decoder.remove(token.row)
@@ -284,6 +278,15 @@ class Engine:
             if met_stop or token.finish is not None:
                 self._leave(token.row, remove=token.finish is None)
                 generation.end("stop" if met_stop else "length")
+
+    def _start_afresh(self, error: Exception) -> None:
+        """A step failed: everybody in it hears so, and the next ones get a new decoder."""
+        log.exception("a decoding step failed with %d rows", len(self._rows), exc_info=error)
+        failed, self._rows = list(self._rows.values()), {}
+        self._decoder = Decoder(self._base)  # the key/value state of the old one cannot be trusted any more
+        self._woken = True
+        for generation in failed:
+            generation.fail(_failure("failed while it wrote", error))
 
     def _shut_down(self) -> None:
         with self._changed:

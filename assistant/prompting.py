@@ -16,7 +16,9 @@ from learner.modeling.base import BaseModel
 MAX_TEXT_CHARS = 200_000  # longer texts are refused before they cost tokenizer time
 TITLE_CHARS = 48
 
-_tokenizing = threading.Lock()  # a fast tokenizer raises "Already borrowed" when two threads set it up at once
+_tokenizing = (
+    threading.Lock()
+)  # a fast tokenizer raises "Already borrowed" when two threads set it up at once
 
 
 def title_from(text: str) -> str:

@@ -38,11 +38,11 @@ class ReplyStream:
         self.conversation = conversation
         self.user_message = user_message
         self.version = version
-        self._writer = _Writer(generation, store, message, on_end)
+        self.writer = ReplyWriter(generation, store, message, on_end)
 
     @property
     def message(self) -> Message | None:
-        return self._writer.message
+        return self.writer.message
 
     @property
     def message_id(self) -> str | None:
@@ -51,24 +51,24 @@ class ReplyStream:
     @property
     def text(self) -> str:
         """Everything written so far, read or not."""
-        return "".join(self._writer.written)
+        return self.writer.text
 
     @property
     def finish_reason(self) -> FinishReason | None:
         """None while it is being written; "interrupted" where the model failed."""
-        return self._writer.finish_reason
+        return self.writer.finish_reason
 
     @property
     def prompt_tokens(self) -> int:
-        return self._writer.generation.prompt_tokens
+        return self.writer.generation.prompt_tokens
 
     @property
     def completion_tokens(self) -> int:
-        return self._writer.generation.completion_tokens
+        return self.writer.generation.completion_tokens
 
     def read(self, timeout_s: float | None = None) -> str | None:
-        """All text since the last call, waiting for some; "" after `timeout_s`; None at the end, once stored."""
-        return self._writer.read(timeout_s)
+        """All text since the last call, waiting for it; "" after `timeout_s`; None once all is stored."""
+        return self.writer.read(timeout_s)
 
     def __iter__(self) -> Iterator[str]:
         return self
@@ -81,29 +81,31 @@ class ReplyStream:
 
     def cancel(self) -> None:
         """End the reply and keep what was written. Does nothing to a finished one; does not wait."""
-        self._writer.generation.cancel()
+        self.writer.cancel()
 
     def wait(self, timeout_s: float | None = None) -> Message | None:
         """Wait until the reply is finished and stored; the stored message."""
-        self._writer.done.wait(timeout_s)
-        return self.message
+        return self.writer.wait(timeout_s)
 
     def __enter__(self) -> ReplyStream:
         return self
 
     def __exit__(self, *exc: Any) -> None:
-        if not self._writer.done.is_set():
+        if not self.writer.done.is_set():
             self.cancel()
             self.wait()
 
     def __del__(self) -> None:
-        writer = getattr(self, "_writer", None)
+        writer = getattr(self, "writer", None)
         if writer is not None and not writer.done.is_set():
-            writer.generation.cancel()
+            writer.cancel()
 
 
-class _Writer:
-    """Moves text from the engine to the store and to the reader. Holds no reference to the ReplyStream."""
+class ReplyWriter:
+    """Moves text from the engine to the store and to the reader.
+
+    Knows nothing of the ReplyStream that shows it, so that a stream nobody holds any more is noticed.
+    """
 
     def __init__(
         self, generation: Generation, store: Store, message: Message | None, on_end: Callable[[], None]
@@ -119,6 +121,17 @@ class _Writer:
         self._error: AttuneError | None = None
         self._changed = threading.Condition()
         threading.Thread(target=self._run, name="reply-writer", daemon=True).start()
+
+    @property
+    def text(self) -> str:
+        return "".join(self.written)
+
+    def cancel(self) -> None:
+        self.generation.cancel()
+
+    def wait(self, timeout_s: float | None = None) -> Message | None:
+        self.done.wait(timeout_s)
+        return self.message
 
     def read(self, timeout_s: float | None) -> str | None:
         with self._changed:

@@ -1,0 +1,80 @@
+"""The HTTP interface put together: every route, one shape for every error, an honest 404 and 405."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+from fastapi import FastAPI, Request, Response
+from fastapi.openapi.utils import get_openapi
+from starlette.exceptions import HTTPException
+from starlette.routing import Match
+
+from assistant import api_chat, api_conversations, api_feedback, api_learner, api_profile, login
+from assistant.api_errors import install_errors
+from assistant.services import Services
+
+_METHODS = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]
+_STARTED = time.monotonic()
+
+
+def new_app() -> FastAPI:
+    """An application without FastAPI's own pages: they load scripts from elsewhere."""
+    return FastAPI(title="Attune", openapi_url=None, docs_url=None, redoc_url=None)
+
+
+def add_routes(app: FastAPI, services: Services) -> None:
+    install_errors(app)
+    app.include_router(login.router)
+    for part in (api_chat, api_feedback, api_learner, api_profile, api_conversations):
+        app.include_router(part.router)
+
+    @app.get("/healthz")
+    def health() -> dict[str, Any]:
+        """Ready to answer; the model is loaded before the server takes connections."""
+        return {
+            "status": "ok",
+            "model": services.base.spec.id,
+            "device": str(services.base.device),
+            "weights": services.base.held_as,
+            "active": services.engine.active,
+            "waiting": services.engine.waiting,
+            "uptime_s": round(time.monotonic() - _STARTED, 1),
+        }
+
+    @app.get("/v1/openapi.json", include_in_schema=False)
+    def openapi() -> dict[str, Any]:
+        return _document(app)
+
+    @app.api_route("/v1", methods=_METHODS, include_in_schema=False)
+    @app.api_route("/v1/{rest:path}", methods=_METHODS, include_in_schema=False)
+    async def nothing_here(request: Request) -> Response:
+        # Without this, unknown /v1 paths would fall through to the page.
+        raise _not_here(app, request)
+
+    @app.get("/favicon.ico", include_in_schema=False)
+    async def no_icon() -> Response:
+        return Response(status_code=204)
+
+
+def _not_here(app: FastAPI, request: Request) -> HTTPException:
+    """405 where the path exists for other methods, else 404."""
+    allowed: set[str] = set()
+    for route in app.router.routes:
+        methods = getattr(route, "methods", None)
+        if methods and route.matches(request.scope)[0] == Match.PARTIAL:
+            allowed |= methods
+    if allowed:
+        return HTTPException(405, headers={"Allow": ", ".join(sorted(allowed))})
+    return HTTPException(404)
+
+
+def _document(app: FastAPI) -> dict[str, Any]:
+    """The OpenAPI document, without the 422 that FastAPI promises by itself and this server never sends."""
+    document = get_openapi(title="Attune", version="1", routes=app.routes)
+    for operations in document["paths"].values():
+        for operation in operations.values():
+            operation["responses"].pop("422", None)
+    for name in ("HTTPValidationError", "ValidationError"):
+        document.get("components", {}).get("schemas", {}).pop(name, None)
+    return document

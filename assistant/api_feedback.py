@@ -1,0 +1,71 @@
+"""/v1/feedback: what people say about replies, and what became of it."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Query
+from pydantic import BaseModel, ConfigDict, Field
+
+from assistant.api_people import Person, ServicesOf
+from data.store import Store
+from data.types import FeedbackEvent, FeedbackKind
+
+router = APIRouter(prefix="/v1/feedback")
+
+
+class FeedbackRequest(BaseModel):
+    model_config = ConfigDict(strict=True, extra="forbid", allow_inf_nan=False)
+
+    kind: FeedbackKind
+    value: Any = Field(description="by kind: up/down, 1..5, text, text, {order: [[best ids], [next]]}")
+    message_id: Annotated[str | None, Field(max_length=64)] = None
+    comparison_id: Annotated[str | None, Field(max_length=64)] = None
+
+
+@router.post("")
+def add(body: FeedbackRequest, services: ServicesOf, person: Person) -> dict[str, Any]:
+    event = services.store.add_feedback(
+        person.id, body.kind, body.value, message_id=body.message_id, comparison_id=body.comparison_id
+    )
+    return shown(services.store, person.id, event)
+
+
+@router.get("")
+def listed(
+    services: ServicesOf,
+    person: Person,
+    after: Annotated[str | None, Query(max_length=64)] = None,
+    limit: Annotated[int, Query(ge=1, le=1000)] = 100,
+) -> dict[str, Any]:
+    if after is not None:
+        services.store.feedback_event(person.id, after)  # NotFound for what is not this person's
+    events = services.store.list_feedback(person.id, after=after, limit=limit + 1)
+    data = [shown(services.store, person.id, event) for event in events[:limit]]
+    return {"object": "list", "data": data, "has_more": len(events) > limit}
+
+
+@router.get("/{feedback_id}")
+def one(feedback_id: str, services: ServicesOf, person: Person) -> dict[str, Any]:
+    return shown(services.store, person.id, services.store.feedback_event(person.id, feedback_id))
+
+
+@router.delete("/{feedback_id}")
+def retract(feedback_id: str, services: ServicesOf, person: Person) -> dict[str, Any]:
+    services.store.retract_feedback(person.id, feedback_id)
+    return shown(services.store, person.id, services.store.feedback_event(person.id, feedback_id))
+
+
+def shown(store: Store, user_id: str, event: FeedbackEvent) -> dict[str, Any]:
+    outcome = store.outcome(user_id, event.id)
+    target = "message_id" if event.message_id is not None else "comparison_id"
+    return {
+        "id": event.id,
+        target: event.message_id or event.comparison_id,
+        "kind": event.kind,
+        "value": event.value,
+        "created": event.created_at,
+        "outcome": {
+            "code": outcome.code, "version": outcome.version, "reason": outcome.reason, "text": outcome.text,
+        },
+    }  # fmt: skip

@@ -1,0 +1,156 @@
+"""/v1/profile: what is known and learnt about this person, and taking it away, back, or along."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from dataclasses import asdict
+from functools import partial
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from fastapi import APIRouter, Request
+from fastapi.responses import FileResponse
+from pydantic import BaseModel, ConfigDict, Field
+from starlette.background import BackgroundTask
+
+from assistant.api_people import Person, ServicesOf
+from assistant.api_streaming import in_thread
+from data import profile
+from data.errors import Invalid
+from data.types import BASE_VERSION, AdapterVersion
+
+router = APIRouter(prefix="/v1/profile")
+
+
+class RollbackRequest(BaseModel):
+    model_config = ConfigDict(strict=True, extra="forbid")
+
+    version: Annotated[int, Field(ge=0, le=2**31)]
+
+
+class ResetRequest(BaseModel):
+    model_config = ConfigDict(strict=True, extra="forbid")
+
+    what: Literal["model", "feedback", "all"]
+    erase_now: bool = False
+
+
+class NotesRequest(BaseModel):
+    model_config = ConfigDict(strict=True, extra="forbid")
+
+    notes: Annotated[list[dict[str, Any]], Field(max_length=1000)]
+
+
+@router.get("")
+def whole(services: ServicesOf, person: Person) -> dict[str, Any]:
+    store = services.store
+    live = services.adapters.live_version(person.id)
+    report = dict(store.version(person.id, live).report) if live != BASE_VERSION else {}
+    counts = store.feedback_counts(person.id)
+    return {
+        "user": person.name,
+        "base_model": services.base.spec.id,
+        "live_version": live,
+        "feedback": counts,
+        "new_feedback": store.new_feedback_count(person.id),
+        "learnt": report.get("learnt", []),
+        "data_quality": report.get("data_quality", {}),
+    }
+
+
+@router.get("/notes")
+def notes(services: ServicesOf, person: Person) -> dict[str, Any]:
+    return {"notes": services.store.notes(person.id)}
+
+
+@router.put("/notes")
+def put_notes(body: NotesRequest, services: ServicesOf, person: Person) -> dict[str, Any]:
+    return {"notes": services.store.put_notes(person.id, body.notes)}
+
+
+@router.get("/settings")
+def settings(services: ServicesOf, person: Person) -> dict[str, Any]:
+    return services.store.settings(person.id)
+
+
+@router.patch("/settings")
+def patch_settings(body: dict[str, Any], services: ServicesOf, person: Person) -> dict[str, Any]:
+    return services.store.update_settings(person.id, body)
+
+
+@router.get("/versions")
+def versions(services: ServicesOf, person: Person) -> dict[str, Any]:
+    """Newest first; the last one, 0, is the base."""
+    live = services.store.live_version(person.id)
+    rows = [_shown(row, live) for row in reversed(services.store.versions(person.id))]
+    base = {
+        "version": BASE_VERSION, "status": "accepted", "live": live == BASE_VERSION, "parent": None,
+        "base_model": services.base.spec.id, "created": None, "sha256": "", "report": {},
+    }  # fmt: skip
+    return {"object": "list", "data": [*rows, base], "has_more": False}
+
+
+@router.post("/rollback")
+def rollback(body: RollbackRequest, services: ServicesOf, person: Person) -> dict[str, Any]:
+    done = services.store.publish(person.id, body.version, "rollback")
+    return {"live_version": done.version, "created": done.created_at}
+
+
+@router.get("/export")
+def export(services: ServicesOf, person: Person) -> FileResponse:
+    handle, name = tempfile.mkstemp(suffix=".zip", dir=services.home.tmp_dir)
+    os.close(handle)
+    out = Path(name)
+    try:
+        profile.export_profile(services.store, services.home, person.id, out)
+    except BaseException:
+        out.unlink(missing_ok=True)
+        raise
+    return FileResponse(
+        out, media_type="application/zip", filename="attune-profile.zip",
+        background=BackgroundTask(out.unlink, missing_ok=True),
+    )  # fmt: skip
+
+
+@router.post("/import")
+async def import_(request: Request, services: ServicesOf, person: Person) -> dict[str, Any]:
+    """The zip is the request's body (application/zip). Nothing of it goes live by itself."""
+    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if kind not in ("application/zip", "application/octet-stream"):
+        raise Invalid("Send the exported file itself, as application/zip.", "content-type")
+    handle, name = tempfile.mkstemp(suffix=".zip", dir=services.home.tmp_dir)
+    path = Path(name)
+    try:
+        with os.fdopen(handle, "wb") as file:
+            async for piece in request.stream():
+                await in_thread(partial(file.write, piece))
+        report = await in_thread(
+            partial(profile.import_profile, services.store, services.home, person.id, path)
+        )
+    finally:
+        path.unlink(missing_ok=True)
+    return asdict(report)
+
+
+@router.post("/reset")
+def reset(body: ResetRequest, services: ServicesOf, person: Person) -> dict[str, Any]:
+    return dict(profile.reset(services.store, services.home, person.id, body.what, body.erase_now))
+
+
+@router.post("/undo-reset")
+def undo_reset(services: ServicesOf, person: Person) -> dict[str, Any]:
+    return dict(profile.undo_reset(services.store, services.home, person.id))
+
+
+def _shown(row: AdapterVersion, live: int) -> dict[str, Any]:
+    return {
+        "version": row.number,
+        "status": row.status,
+        "live": row.number == live,
+        "parent": row.parent,
+        "base_model": row.base_id,
+        "created": row.created_at,
+        "sha256": row.sha256,
+        "report": dict(row.report),
+    }
