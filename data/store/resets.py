@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import sqlite3
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -38,14 +39,22 @@ class Resets(Learning):
     """The part of the store that forgets."""
 
     def reset_rows(
-        self, user_id: str, what: ResetWhat, kept_file: str | None, expires_at: str, erase: bool
+        self,
+        user_id: str,
+        what: ResetWhat,
+        expires_at: str,
+        erase: bool,
+        keep: Callable[[], str | None] = lambda: None,
     ) -> tuple[Reset, list[int]]:
         """Take `what` out of use in one transaction: the base goes live, rows are removed as `what` says.
 
         A run that is at work is asked to stop (and cannot publish any more). With `erase`, versions are
-        removed as well and the reset cannot be undone. Returns the reset and the versions removed.
+        removed as well and the reset cannot be undone. `keep` writes down, inside the
+        transaction and so without losing what is said meanwhile, what the undo needs, and returns the
+        file's name. Returns the reset and the versions removed.
         """
         with self._write() as db:
+            kept_file = keep()
             live = self.live_version(user_id)
             last = self._next_number(db, user_id) - 1
             db.execute(
@@ -136,7 +145,10 @@ class Resets(Learning):
             db.execute("INSERT INTO messages_fts(messages_fts) VALUES ('rebuild')")
         with self._writer:
             db = self._db()
-            db.execute("VACUUM")
+            try:
+                db.execute("VACUUM")
+            except sqlite3.OperationalError:
+                return False
             busy = db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0]
         return not busy
 

@@ -1,0 +1,145 @@
+"""Writes a person's profile into one zip (see `format.py`)."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import zipfile
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from data.errors import AttuneError
+from data.home import Home
+from data.ids import new_id, utc_now
+from data.profile.format import (
+    ADAPTER_FILES,
+    CONVERSATIONS,
+    FEEDBACK,
+    FORMAT,
+    NOTES,
+    PROFILE,
+    RUNS,
+    SETTINGS,
+    SUMS,
+    member_limit,
+)
+from data.store import Store
+from data.store.profile_rows import Content, counts_of
+
+_MODE = 0o600
+_EPOCH = (1980, 1, 1, 0, 0, 0)  # the same profile gives the same members, whenever it was written
+
+
+def export_profile(store: Store, home: Home, user_id: str, out: Path) -> dict[str, int]:
+    """Write the whole profile of a person to `out` (replaced only when the new file is whole).
+
+    Returns how many there are of each kind. Raises NotFound, and AttuneError where it cannot be written.
+    """
+    content = store.profile_content(user_id)
+    files = version_files(home, user_id, [v["number"] for v in content["versions"] if v["has_weights"]])
+    write_profile_zip(store, user_id, content, files, out, store.live_version(user_id))
+    return counts_of(content)
+
+
+def version_files(home: Home, user_id: str, numbers: Iterable[int]) -> dict[str, Path]:
+    """Member name -> file, of these versions' adapters and reward models."""
+    files: dict[str, Path] = {}
+    for number in numbers:
+        for name in ADAPTER_FILES:
+            path = home.adapter_dir(user_id, number) / name
+            if path.is_file():
+                files[f"adapters/{number}/{name}"] = path
+        reward = home.reward_dir(user_id, number)
+        if reward.is_dir():
+            for path in sorted(reward.iterdir()):
+                if path.suffix in (".safetensors", ".json"):
+                    files[f"reward/{number}/{path.name}"] = path
+    return files
+
+
+def write_profile_zip(
+    store: Store, user_id: str, content: Content, files: dict[str, Path], out: Path, live_version: int
+) -> None:
+    """Write `content` and `files` as a profile file, through a temporary one beside `out` (mode 0600)."""
+    part = out.with_name(f".{out.name}.{new_id()}.part")
+    try:
+        handle = os.open(part, os.O_CREAT | os.O_EXCL | os.O_RDWR, _MODE)
+        with os.fdopen(handle, "w+b") as file:
+            with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED, compresslevel=3) as archive:
+                sums = [
+                    _write_text(archive, name, text)
+                    for name, text in _texts(store, user_id, content, live_version)
+                ]
+                sums += [_write_file(archive, name, path) for name, path in files.items()]
+                _write_text(archive, SUMS, "".join(sums))
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(part, out)
+    except OSError as error:
+        raise AttuneError(f"The profile could not be written to {out}: {error.strerror or error}.") from error
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def _texts(store: Store, user_id: str, content: Content, live_version: int) -> list[tuple[str, str]]:
+    base = store.base()
+    profile: dict[str, Any] = {
+        "format": FORMAT,
+        "user": store.user(user_id).name,
+        "exported": utc_now(),
+        "counts": counts_of(content),
+        "base": None
+        if base is None
+        else {
+            "id": base.id,
+            "revision": base.revision,
+            "weights_sha256": base.weights_sha256,
+            "template_sha256": base.template_sha256,
+        },
+        "live_version": live_version,
+        "versions": content["versions"],
+    }
+    return [
+        (PROFILE, _pretty(profile)),
+        (CONVERSATIONS, _lines(content["conversations"])),
+        (FEEDBACK, _lines(content["feedback"])),
+        (RUNS, _lines(content["runs"])),
+        (NOTES, _pretty(content["notes"])),
+        (SETTINGS, _pretty(content["settings"])),
+    ]
+
+
+def _pretty(value: Any) -> str:
+    return json.dumps(value, ensure_ascii=False, indent=2) + "\n"
+
+
+def _lines(items: Iterable[Any]) -> str:
+    return "".join(json.dumps(item, ensure_ascii=False, separators=(",", ":")) + "\n" for item in items)
+
+
+def _info(name: str) -> zipfile.ZipInfo:
+    info = zipfile.ZipInfo(name, _EPOCH)
+    info.compress_type = zipfile.ZIP_DEFLATED
+    info.external_attr = _MODE << 16
+    return info
+
+
+def _write_text(archive: zipfile.ZipFile, name: str, text: str) -> str:
+    """Write a member; returns its line of SHA256SUMS."""
+    content = text.encode("utf-8")
+    limit = member_limit(name)
+    if limit is None or len(content) > limit:
+        raise AttuneError(f"The profile is too large for a profile file ({name} has {len(content):,} bytes).")
+    archive.writestr(_info(name), content)
+    return f"{hashlib.sha256(content).hexdigest()}  {name}\n"
+
+
+def _write_file(archive: zipfile.ZipFile, name: str, path: Path) -> str:
+    digest = hashlib.sha256()
+    with path.open("rb") as source, archive.open(_info(name), "w", force_zip64=True) as target:
+        while piece := source.read(2**20):
+            digest.update(piece)
+            target.write(piece)
+    return f"{digest.hexdigest()}  {name}\n"
