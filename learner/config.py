@@ -64,7 +64,10 @@ class PPOConfig:
     missing_eos_penalty: float = 1.0  # "EOS trick" of lm-hpd
     pessimism: float = 0.5  # standard deviations of the posterior subtracted from the reward
     max_kl_step: float = 0.02  # an epoch stops when mean 0.5 (new - old)^2 exceeds it
-    max_sampler_gap: float = 0.02  # mean |dlogp| between sampler and trainer beyond which the update stops
+    # Mean |dlogp| of a token between sampler and trainer. bfloat16 rounds by 0.02-0.04 (measured; 1e-6 in float32), which
+    # importance weights up to `max_importance_weight` correct; beyond the bound something is broken and the update stops.
+    max_sampler_gap: float = 0.2
+    max_importance_weight: float = 2.0
     demonstration_coef: float = 0.1  # PPO-ptx (InstructGPT), halved every `demonstration_half_life` iterations
     demonstration_half_life: float = 4.0
     own_prompt_share: float = 0.5  # of the rollout prompts, as far as the person has asked that many

@@ -1,0 +1,88 @@
+"""Rewards, returns and advantages: pure functions over tensors.
+
+Shapes: B rollouts, T response tokens, P prompts, K replies a prompt. Masks are positive: True counts. What padding
+holds never matters and comes back as 0.
+"""
+
+from __future__ import annotations
+
+import torch
+
+
+def masked_mean(values: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+    """Mean of `values` where `mask` is True."""
+    return (values * mask).sum() / mask.sum()
+
+
+def whiten(values: torch.Tensor, mask: torch.Tensor, shift_mean: bool) -> torch.Tensor:
+    """`values` scaled to variance 1 over the mask; with `shift_mean` also to mean 0, otherwise the mean is kept.
+
+    The variance is the unbiased one (lm-human-preference-details). Where all values are equal they are only shifted.
+    """
+    mean = masked_mean(values, mask)
+    count = mask.sum()
+    variance = ((values - mean) ** 2 * mask).sum() / (count - 1).clamp(min=1)
+    whitened = (values - mean) * torch.rsqrt(variance + 1e-8)
+    if not shift_mean:
+        whitened = whitened + mean
+    return whitened * mask
+
+
+def token_rewards(
+    scores: torch.Tensor,
+    logprobs: torch.Tensor,
+    ref_logprobs: torch.Tensor,
+    mask: torch.Tensor,
+    kl_coef: float,
+) -> torch.Tensor:
+    """Reward of each token `(B, T)`: -kl_coef * (log pi - log ref), plus the score `(B,)` on the last real token.
+
+    The k1 estimate of the KL stands in the reward, where its gradient is unbiased (Ziegler et al. 2019, eq. 2).
+    """
+    rewards = -kl_coef * (logprobs - ref_logprobs) * mask
+    last = mask.sum(-1) - 1
+    rows = torch.arange(len(scores), device=scores.device)
+    rewards[rows, last] = rewards[rows, last] + scores
+    return rewards
+
+
+def generalised_advantage_estimation(
+    rewards: torch.Tensor, values: torch.Tensor, mask: torch.Tensor, gamma: float, lam: float
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Advantages and returns `(B, T)` (Schulman et al. 2016, eq. 16); the value after the last token is 0.
+
+    delta_t = r_t + gamma V_{t+1} - V_t;  A_t = delta_t + gamma lam A_{t+1};  return_t = A_t + V_t.
+    """
+    rewards, values = rewards * mask, values * mask
+    advantages = torch.zeros_like(rewards)
+    following_advantage = torch.zeros(len(rewards), device=rewards.device)
+    following_value = torch.zeros(len(rewards), device=rewards.device)
+    for t in reversed(range(rewards.shape[1])):
+        delta = rewards[:, t] + gamma * following_value - values[:, t]
+        following_advantage = (delta + gamma * lam * following_advantage) * mask[:, t]
+        advantages[:, t] = following_advantage
+        following_value = values[:, t]
+    return advantages, (advantages + values) * mask
+
+
+def leave_one_out(returns: torch.Tensor) -> torch.Tensor:
+    """Each reply's return less the mean of the other replies to the same prompt: `(P, K)` -> `(P, K)`, K >= 2.
+
+    REINFORCE leave-one-out (Kool et al. 2019; Ahmadian et al. 2024, "Back to basics").
+    """
+    replies = returns.shape[1]
+    if replies < 2:
+        raise ValueError("leave-one-out needs at least two replies a prompt")
+    others = (returns.sum(dim=1, keepdim=True) - returns) / (replies - 1)
+    return returns - others
+
+
+def sampler_correction(
+    logprobs: torch.Tensor, sampler_logprobs: torch.Tensor, mask: torch.Tensor, max_weight: float
+) -> torch.Tensor:
+    """Truncated importance weights `(B, T)`, min(pi / sampler, max_weight), 0 on padding.
+
+    They undo that the sampler rounds differently from the training pass (Yao et al. 2025, "Your efficient RL framework
+    secretly brings you off-policy RL training").
+    """
+    return ((logprobs - sampler_logprobs) * mask).exp().clamp(max=max_weight) * mask

@@ -1,0 +1,289 @@
+"""Proximal policy optimisation of a LoRA adapter against a reward, on one copy of the 4-bit base.
+
+Policy: adapter on. Reference: the same weights, adapter off. Value head (only with `baseline="gae"`): on the policy's
+hidden states. One iteration, in order:
+
+ 1. sample `replies_per_prompt` replies to each of `prompts_per_iteration` prompts
+ 2. one training-mode forward pass for old log-probabilities (and values), one for the reference's
+ 3. score each reply, less 1 where it did not end by itself
+ 4. reward of a token = -kl_coef (log pi - log ref), plus the score on the last token
+ 5. advantages: generalised advantage estimation, or each reply's return less the others' to the same prompt
+ 6. `epochs` passes over minibatches: clipped policy loss, clipped value loss, loss on demonstrations (PPO-ptx)
+ 7. the KL coefficient moves towards its target
+
+Sources: Schulman et al. 2017; Ziegler et al. 2019; Ouyang et al. 2022 (ptx); Huang et al. 2023 (details and metric
+names); Ahmadian et al. 2024 (leave-one-out). Left out: entropy bonus, learning-rate decay, reward whitening over the
+batch (scores come in population standard deviations already).
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from data.types import Reply, Turn
+from learner.config import PPOConfig
+from learner.modeling.base import BaseModel
+from learner.modeling.decode import SamplingSettings
+from learner.modeling.heads import ValueHead
+from learner.monitor import Monitor
+from learner.policy.advantages import (
+    generalised_advantage_estimation,
+    leave_one_out,
+    masked_mean,
+    sampler_correction,
+    token_rewards,
+    whiten,
+)
+from learner.policy.losses import AdaptiveKL, clipped_policy_loss, clipped_value_loss, demonstration_loss
+from learner.policy.rollouts import Rollout, sample_replies
+from learner.policy.sequences import SequenceBatch, batch_sequences, evaluate_policy, select
+
+Context = Sequence[Turn]
+# contexts and replies (N each) -> scores (N,), in population standard deviations of the base's replies
+Reward = Callable[[Sequence[Context], Sequence[Reply]], np.ndarray]
+
+
+class LearningError(RuntimeError):
+    """Learning went wrong in a way that must not pass for success."""
+
+
+@dataclass(frozen=True)
+class Scored:
+    """An iteration's rollouts with all that the epochs need; tensors `(B, T)`."""
+
+    batch: SequenceBatch
+    old_logprobs: torch.Tensor
+    old_values: torch.Tensor | None
+    advantages: torch.Tensor
+    returns: torch.Tensor
+
+
+def train_ppo(
+    base: BaseModel,
+    adapter: str,
+    prompts: Sequence[Context],
+    reward: Reward,
+    demonstrations: SequenceBatch | None,
+    config: PPOConfig,
+    monitor: Monitor,
+    seed: int,
+) -> list[dict[str, float]]:
+    """Improve `adapter` in place until the iterations or the time are used up; returns each iteration's metrics.
+
+    `prompts` are used in the given order, again and again. Raises LearningError where sampler and trainer disagree or
+    a loss is not finite, and whatever the monitor raises (Cancelled).
+    """
+    value_head = None
+    parameters = base.adapter_parameters(adapter)
+    groups = [{"params": parameters, "lr": config.learning_rate}]
+    if config.baseline == "gae":
+        value_head = ValueHead(base.model.config.get_text_config().hidden_size).to(base.device)
+        groups.append({"params": list(value_head.parameters()), "lr": config.value_learning_rate})
+    optimiser = torch.optim.AdamW(groups, eps=config.adam_epsilon, weight_decay=0.0)
+    controller = AdaptiveKL(config.kl_coef, config.kl_target, config.kl_tolerance, config.kl_factor)
+    generator = torch.Generator().manual_seed(seed)
+    seeds = random.Random(seed)
+    history: list[dict[str, float]] = []
+    slowest_s = 0.0
+
+    for iteration in range(config.iterations):
+        if monitor.seconds_left("learning") < slowest_s:
+            break
+        began_s = monitor.elapsed_s()
+        start = iteration * config.prompts_per_iteration
+        chosen = [prompts[(start + i) % len(prompts)] for i in range(config.prompts_per_iteration)]
+        contexts = [context for context in chosen for _ in range(config.replies_per_prompt)]
+
+        # 1. rollouts
+        rollouts = sample_replies(
+            base,
+            adapter,
+            [base.encode_chat(context) for context in contexts],
+            SamplingSettings(config.temperature, 1.0, config.response_tokens),
+            [seeds.getrandbits(31) for _ in contexts],
+        )
+        # Micro-batches keep their rows for the first epoch, so that its first ratio is exactly 1 in any precision.
+        order = torch.randperm(len(rollouts), generator=generator)
+        scored, metrics = score_rollouts(
+            base, adapter, contexts, rollouts, order, reward, value_head, controller.coef, config
+        )
+        if metrics["sampler/gap"] > config.max_sampler_gap:
+            raise LearningError(
+                f"Sampler and trainer disagree by {metrics['sampler/gap']:.3f} nats a token, more than rounding can "
+                f"(at most {config.max_sampler_gap}); nothing was learnt. `python launch.py doctor` checks the setup."
+            )
+
+        # 6. epochs
+        value_only = value_head is not None and iteration < config.value_warmup_iterations
+        ptx_coef = config.demonstration_coef * 0.5 ** (iteration / config.demonstration_half_life)
+        for epoch in range(config.epochs):
+            if epoch > 0:
+                order = torch.randperm(len(rollouts), generator=generator)
+            steps: list[dict[str, float]] = []
+            for i in range(0, len(order), config.minibatch_size):
+                rows = order[i : i + config.minibatch_size].to(base.device)
+                optimiser.zero_grad(set_to_none=True)
+                step = minibatch_backward(base, adapter, scored, rows, value_head, value_only, config)
+                if demonstrations is not None and ptx_coef > 0 and not value_only:
+                    step["ptx/loss"] = demonstration_backward(
+                        base, adapter, demonstrations, ptx_coef, config.micro_batch_size, generator
+                    )
+                norm = torch.nn.utils.clip_grad_norm_(parameters, config.max_grad_norm)
+                if not torch.isfinite(norm):
+                    raise LearningError("The gradient is not finite; nothing of this update is kept.")
+                optimiser.step()
+                steps.append(step | {"policy/grad_norm": float(norm)})
+            if epoch == 0:
+                metrics["val/ratio_first"] = steps[0]["val/ratio"]
+            metrics |= {name: float(np.mean([s[name] for s in steps])) for name in steps[0]}
+            metrics["policy/epochs"] = epoch + 1
+            if metrics["policy/approxkl"] > config.max_kl_step:
+                break
+
+        # 7. the coefficient
+        metrics["objective/kl_coef"] = controller.coef
+        controller.update(metrics["objective/kl"])
+        slowest_s = max(slowest_s, monitor.elapsed_s() - began_s)
+        metrics["time/iteration_s"] = monitor.elapsed_s() - began_s
+        history.append(metrics)
+        monitor.report("policy optimisation", (iteration + 1) / config.iterations, metrics)
+    return history
+
+
+@torch.no_grad()
+def score_rollouts(
+    base: BaseModel,
+    adapter: str,
+    contexts: Sequence[Context],
+    rollouts: Sequence[Rollout],
+    order: torch.Tensor,
+    reward: Reward,
+    value_head: ValueHead | None,
+    kl_coef: float,
+    config: PPOConfig,
+) -> tuple[Scored, dict[str, float]]:
+    """Steps 2 to 5. `order` says which rows will share a micro-batch in the first epoch."""
+    batch = batch_sequences([r.query for r in rollouts], [r.response for r in rollouts], base.pad_id, base.device)
+    mask = batch.response_mask
+    logprobs, ref_logprobs, values = (torch.zeros(mask.shape, device=base.device) for _ in range(3))
+
+    # 2. old and reference log-probabilities, both tempered like the sampler
+    for i in range(0, len(order), config.minibatch_size):
+        for rows in order[i : i + config.minibatch_size].to(base.device).split(config.micro_batch_size):
+            part = select(batch, rows)
+            width = part.response_ids.shape[1]
+            out = evaluate_policy(base, adapter, part, config.temperature, value_head)
+            logprobs[rows, :width] = out.logprobs
+            if out.values is not None:
+                values[rows, :width] = out.values
+            ref_logprobs[rows, :width] = evaluate_policy(base, None, part, config.temperature).logprobs
+
+    # 3. scores
+    replies = [rollout.reply for rollout in rollouts]
+    judged = np.clip(reward(contexts, replies), -config.reward_clip, config.reward_clip)
+    missing_eos = np.array([not reply.finished for reply in replies])
+    scores = torch.tensor(judged - config.missing_eos_penalty * missing_eos, dtype=torch.float32, device=base.device)
+
+    # 4. rewards of tokens
+    rewards = token_rewards(scores, logprobs, ref_logprobs, mask, kl_coef)
+
+    # 5. advantages
+    totals = rewards.sum(-1)
+    if value_head is not None:
+        advantages, returns = generalised_advantage_estimation(rewards, values, mask, config.gamma, config.lam)
+        advantages = whiten(advantages, mask, shift_mean=True)
+    else:
+        centred = leave_one_out(totals.view(-1, config.replies_per_prompt)).view(-1)
+        scale = centred.std().clamp(min=1e-4)
+        advantages = (centred / scale)[:, None] * mask
+        returns = totals[:, None] * mask
+
+    kl = (logprobs - ref_logprobs).sum(-1)
+    sampler = torch.zeros_like(logprobs)
+    for row, rollout in enumerate(rollouts):
+        sampler[row, : len(rollout.sampler_logprobs)] = torch.tensor(rollout.sampler_logprobs, device=base.device)
+    # The sampler, with its cache and other batch shapes, rounds differently in bfloat16: what it drew is corrected.
+    advantages = advantages * sampler_correction(logprobs, sampler, mask, config.max_importance_weight)
+    metrics = {
+        "objective/scores": float(judged.mean()),
+        "objective/kl": float(kl.mean()),
+        "objective/rlhf_reward": float(totals.mean()),
+        "objective/entropy": float(-logprobs.sum(-1).mean()),
+        "val/response_tokens": float(mask.sum(-1).float().mean()),
+        "val/eos_rate": 1.0 - float(missing_eos.mean()),
+        "sampler/gap": float(masked_mean((sampler - logprobs).abs(), mask)),
+        "sampler/kl": float((sampler - logprobs).sum(-1).mean()),
+    }
+    old_values = values if value_head is not None else None
+    return Scored(batch, logprobs, old_values, advantages, returns), metrics
+
+
+def minibatch_backward(
+    base: BaseModel,
+    adapter: str,
+    scored: Scored,
+    rows: torch.Tensor,
+    value_head: ValueHead | None,
+    value_only: bool,
+    config: PPOConfig,
+) -> dict[str, float]:
+    """Add the gradients of one minibatch, micro-batch by micro-batch; returns its metrics."""
+    normaliser = len(rows) * config.response_tokens
+    totals: dict[str, float] = {}
+    for part in rows.split(config.micro_batch_size):
+        batch = select(scored.batch, part)
+        width = batch.response_ids.shape[1]
+        mask = batch.response_mask
+        out = evaluate_policy(base, adapter, batch, config.temperature, value_head)
+        policy = clipped_policy_loss(
+            out.logprobs,
+            scored.old_logprobs[part, :width],
+            scored.advantages[part, :width],
+            mask,
+            config.clip_range,
+            normaliser,
+        )
+        loss = policy.loss * 0.0 if value_only else policy.loss
+        found = {
+            "loss/policy_avg": float(policy.loss.detach()),
+            "policy/clipfrac": float(policy.clipfrac) * len(part) / len(rows),
+            "policy/approxkl": float(policy.approx_kl) * len(part) / len(rows),
+            "val/ratio": float(policy.ratio) * len(part) / len(rows),
+        }
+        if value_head is not None:
+            assert out.values is not None and scored.old_values is not None
+            value_loss = clipped_value_loss(
+                out.values,
+                scored.old_values[part, :width],
+                scored.returns[part, :width],
+                mask,
+                config.value_clip_range,
+                normaliser,
+            )
+            loss = loss + config.vf_coef * value_loss
+            found["loss/value_avg"] = float(value_loss.detach())
+        loss.backward()
+        for name, value in found.items():
+            totals[name] = totals.get(name, 0.0) + value
+    return totals
+
+
+def demonstration_backward(
+    base: BaseModel,
+    adapter: str,
+    demonstrations: SequenceBatch,
+    coef: float,
+    rows: int,
+    generator: torch.Generator,
+) -> float:
+    """Add the gradient of `coef` times the loss on some random demonstrations (PPO-ptx); returns the loss."""
+    chosen = torch.randperm(len(demonstrations.response_ids), generator=generator)[:rows].to(base.device)
+    batch = select(demonstrations, chosen)
+    loss = demonstration_loss(evaluate_policy(base, adapter, batch, 1.0).logprobs, batch.response_mask)
+    (coef * loss).backward()
+    return float(loss.detach())

@@ -1,0 +1,125 @@
+"""Queries with their responses as tensors, and the log-probabilities the policy gives them.
+
+Shapes: B rollouts, L longest query + response, T longest response, H hidden size, V vocabulary. Rows are padded on the
+right; position ids come from the attention mask. `response_mask` `(B, T)` is True on real response tokens, the
+end-of-turn token included: it is found by length, never by comparing with the padding id, which is the same id here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import torch
+from torch.utils.checkpoint import checkpoint
+
+from learner.modeling.base import BaseModel
+from learner.modeling.heads import ValueHead
+
+LOGIT_ROWS = 256  # response tokens whose logits exist at once: 256 x 49,152 float32 values are 50 MB
+
+
+class SequenceBatch(NamedTuple):
+    """Right-padded queries with responses."""
+
+    input_ids: torch.Tensor  # (B, L) int64
+    attention_mask: torch.Tensor  # (B, L) int64, 1 on real tokens
+    position_ids: torch.Tensor  # (B, L) int64
+    predictor: torch.Tensor  # (B, T) int64: the position whose logits predict each response token
+    response_ids: torch.Tensor  # (B, T) int64
+    response_mask: torch.Tensor  # (B, T) bool
+
+
+class PolicyOutput(NamedTuple):
+    """What one forward pass says of the response tokens; padding holds 0."""
+
+    logprobs: torch.Tensor  # (B, T) float32, tempered
+    values: torch.Tensor | None  # (B, T) float32, where a value head was given
+
+
+def batch_sequences(
+    queries: Sequence[Sequence[int]], responses: Sequence[Sequence[int]], pad_id: int, device: torch.device
+) -> SequenceBatch:
+    """Tensors for queries with responses. Responses hold at least one token."""
+    longest = max(len(q) + len(r) for q, r in zip(queries, responses, strict=True))
+    widest = max(len(r) for r in responses)
+    rows = len(queries)
+    input_ids = torch.full((rows, longest), pad_id)
+    attention_mask = torch.zeros(rows, longest, dtype=torch.long)
+    predictor = torch.zeros(rows, widest, dtype=torch.long)
+    response_ids = torch.full((rows, widest), pad_id)
+    response_mask = torch.zeros(rows, widest, dtype=torch.bool)
+    for i, (query, response) in enumerate(zip(queries, responses, strict=True)):
+        q, r = len(query), len(response)
+        input_ids[i, : q + r] = torch.tensor([*query, *response])
+        attention_mask[i, : q + r] = 1
+        predictor[i, :r] = torch.arange(q - 1, q + r - 1)
+        response_ids[i, :r] = torch.tensor(response)
+        response_mask[i, :r] = True
+    position_ids = (attention_mask.cumsum(-1) - 1).clamp(min=0)
+    batch = SequenceBatch(input_ids, attention_mask, position_ids, predictor, response_ids, response_mask)
+    return SequenceBatch(*(tensor.to(device) for tensor in batch))
+
+
+def select(batch: SequenceBatch, rows: torch.Tensor) -> SequenceBatch:
+    """The given rows, cut to what they need: shorter rows cost less."""
+    chosen = SequenceBatch(*(tensor[rows] for tensor in batch))
+    length = int(chosen.attention_mask.sum(-1).max())
+    width = int(chosen.response_mask.sum(-1).max())
+    return SequenceBatch(
+        chosen.input_ids[:, :length],
+        chosen.attention_mask[:, :length],
+        chosen.position_ids[:, :length],
+        chosen.predictor[:, :width],
+        chosen.response_ids[:, :width],
+        chosen.response_mask[:, :width],
+    )
+
+
+def evaluate_policy(
+    base: BaseModel,
+    adapter: str | None,
+    batch: SequenceBatch,
+    temperature: float,
+    value_head: ValueHead | None = None,
+) -> PolicyOutput:
+    """Log-probabilities (and values) of the response tokens under the policy (an adapter) or reference (None).
+
+    Gradients flow where the caller has them enabled. Dropout is off: the model is in eval mode throughout.
+    """
+    with base.using(adapter):
+        out = base.hidden_states(
+            input_ids=batch.input_ids,
+            attention_mask=batch.attention_mask,
+            position_ids=batch.position_ids,
+            use_cache=False,
+        )
+        rows = torch.arange(len(batch.predictor), device=batch.predictor.device)[:, None]
+        # (N, H): only the states that predict a real response token go through the output layer
+        states = out.last_hidden_state[rows, batch.predictor][batch.response_mask]
+        tokens = batch.response_ids[batch.response_mask]
+        found = torch.cat(
+            [
+                _token_logprobs(base, states[i : i + LOGIT_ROWS], tokens[i : i + LOGIT_ROWS], temperature)
+                for i in range(0, len(tokens), LOGIT_ROWS)
+            ]
+        )
+    logprobs = torch.zeros(batch.response_mask.shape, device=found.device).masked_scatter(batch.response_mask, found)
+    values = None
+    if value_head is not None:
+        values = torch.zeros_like(logprobs).masked_scatter(batch.response_mask, value_head(states))
+    return PolicyOutput(logprobs, values)
+
+
+def _token_logprobs(
+    base: BaseModel, states: torch.Tensor, tokens: torch.Tensor, temperature: float
+) -> torch.Tensor:
+    """log softmax(logits / temperature)[token] for each state `(N, H)`; logits are recomputed in the backward pass."""
+
+    def compute(states: torch.Tensor) -> torch.Tensor:
+        logits = base.logits(states).float() / temperature
+        return logits.gather(-1, tokens[:, None]).squeeze(-1) - logits.logsumexp(-1)
+
+    if torch.is_grad_enabled() and states.requires_grad:
+        return checkpoint(compute, states, use_reentrant=False)
+    return compute(states)

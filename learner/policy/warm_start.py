@@ -1,0 +1,125 @@
+"""Warm start: a few supervised steps on what the person showed (edits and best rated replies) before PPO.
+
+Edits are worth a lot and can take the policy too far: the steps stop where the loss on held-out demonstrations rises
+or where the policy is more than `kl_limit` nats a reply away from the base, and the best state before that is kept.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+
+from data.types import Reply, Turn
+from learner.config import PPOConfig, WarmStartConfig
+from learner.modeling.base import BaseModel
+from learner.modeling.decode import SamplingSettings
+from learner.monitor import Monitor
+from learner.policy.losses import demonstration_loss
+from learner.policy.rollouts import Rollout, sample_replies
+from learner.policy.sequences import SequenceBatch, batch_sequences, evaluate_policy, select
+
+Demonstration = tuple[Sequence[Turn], Reply]
+
+
+@dataclass(frozen=True)
+class WarmStartResult:
+    steps: int  # optimiser steps that were kept
+    train_loss: float
+    held_out_loss: float
+    kl: float  # nats a reply
+    why: str
+
+
+def demonstration_batch(base: BaseModel, demonstrations: Sequence[Demonstration]) -> SequenceBatch:
+    queries = [base.encode_chat(context) for context, _ in demonstrations]
+    responses = [base.encode_reply(reply.text, reply.finished) for _, reply in demonstrations]
+    return batch_sequences(queries, responses, base.pad_id, base.device)
+
+
+def warm_start(
+    base: BaseModel,
+    adapter: str,
+    demonstrations: Sequence[Demonstration],
+    prompts: Sequence[Sequence[Turn]],
+    config: WarmStartConfig,
+    ppo: PPOConfig,
+    monitor: Monitor,
+    seed: int,
+) -> WarmStartResult:
+    """Train `adapter` in place. `prompts` are where the distance to the base is measured."""
+    order = list(range(len(demonstrations)))
+    random.Random(seed).shuffle(order)
+    held_out_count = max(1, round(config.held_out_share * len(order)))
+    held_out = demonstration_batch(base, [demonstrations[i] for i in order[:held_out_count]])
+    train = demonstration_batch(base, [demonstrations[i] for i in order[held_out_count:]])
+    queries = [base.encode_chat(prompt) for prompt in prompts[: config.kl_prompts]]
+    parameters = base.adapter_parameters(adapter)
+    optimiser = torch.optim.AdamW(parameters, lr=config.learning_rate, eps=ppo.adam_epsilon, weight_decay=0.0)
+    generator = torch.Generator().manual_seed(seed)
+
+    best = base.adapter_state(adapter)
+    best_loss = _loss(base, adapter, held_out)
+    result = WarmStartResult(0, best_loss, best_loss, 0.0, "no step improved the held-out demonstrations")
+    rows = torch.empty(0, dtype=torch.long)
+    for step in range(1, config.max_steps + 1):
+        if len(rows) < min(config.batch_size, len(train.response_ids)):
+            rows = torch.randperm(len(train.response_ids), generator=generator)
+        chosen, rows = rows[: config.batch_size], rows[config.batch_size :]
+        loss = demonstration_loss(
+            evaluate_policy(base, adapter, batch := select(train, chosen.to(base.device)), 1.0).logprobs,
+            batch.response_mask,
+        )
+        optimiser.zero_grad(set_to_none=True)
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(parameters, ppo.max_grad_norm)
+        optimiser.step()
+        monitor.report("warm start", step / config.max_steps, {"sft/loss": loss.item()})
+        if step % 2 and step < config.max_steps:
+            continue
+        held_out_loss = _loss(base, adapter, held_out)
+        kl = kl_to_base(base, adapter, sample(base, adapter, queries, ppo, seed), ppo.temperature)
+        monitor.report("warm start", step / config.max_steps, {"sft/val_loss": held_out_loss, "objective/kl": kl})
+        if kl > config.kl_limit:
+            result = WarmStartResult(*_numbers(result), f"stopped at {kl:.1f} nats, over {config.kl_limit:g}")
+            break
+        if held_out_loss > best_loss:
+            result = WarmStartResult(*_numbers(result), "stopped where the held-out loss rose")
+            break
+        best, best_loss = base.adapter_state(adapter), held_out_loss
+        result = WarmStartResult(step, loss.item(), held_out_loss, kl, "all steps were taken")
+    base.set_adapter_state(adapter, best)
+    return result
+
+
+def _numbers(result: WarmStartResult) -> tuple[int, float, float, float]:
+    return result.steps, result.train_loss, result.held_out_loss, result.kl
+
+
+@torch.no_grad()
+def _loss(base: BaseModel, adapter: str, batch: SequenceBatch) -> float:
+    return float(demonstration_loss(evaluate_policy(base, adapter, batch, 1.0).logprobs, batch.response_mask))
+
+
+def sample(
+    base: BaseModel, adapter: str | None, queries: Sequence[list[int]], ppo: PPOConfig, seed: int
+) -> list[Rollout]:
+    settings = SamplingSettings(ppo.temperature, 1.0, ppo.response_tokens)
+    return sample_replies(base, adapter, queries, settings, [seed + i for i in range(len(queries))])
+
+
+@torch.no_grad()
+def kl_to_base(
+    base: BaseModel, adapter: str, rollouts: Sequence[Rollout], temperature: float, micro_batch: int = 8
+) -> float:
+    """Mean over replies of sum_t log pi - log ref, in nats: an unbiased estimate of KL(policy || base) a reply."""
+    total = 0.0
+    for i in range(0, len(rollouts), micro_batch):
+        part = rollouts[i : i + micro_batch]
+        batch = batch_sequences([r.query for r in part], [r.response for r in part], base.pad_id, base.device)
+        policy = evaluate_policy(base, adapter, batch, temperature).logprobs
+        reference = evaluate_policy(base, None, batch, temperature).logprobs
+        total += float((policy - reference).sum())
+    return total / len(rollouts)
