@@ -23,6 +23,20 @@ from assistant.services import Services
 
 LOOK_EVERY_S = 2.0  # how often an open page asks what the learner does and which version is live
 AT_ONCE = 32  # events of one kind that may run side by side: people do not wait for one another
+# The colours chosen in Settings hold from the first paint; Gradio itself knows only the system's.
+FIRST_PAINT = """
+addEventListener("DOMContentLoaded", () => {
+  const theme = localStorage.getItem("attune.theme");
+  if (theme !== "dark" && theme !== "light") return;
+  const hold = () => {
+    if (document.body.classList.contains("dark") !== (theme === "dark")) document.body.classList.toggle("dark");
+  };
+  const watching = new MutationObserver(hold);
+  watching.observe(document.body, { attributes: true, attributeFilter: ["class"] });
+  setTimeout(() => watching.disconnect(), 4000);
+  hold();
+});
+"""
 QUIET: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}
 
 
@@ -54,7 +68,7 @@ def build_page(services: Services) -> gr.Blocks:
         address = gr.Textbox(visible=False, elem_id="at-address")
         side = Panel("sidebar.js", ["open", "new", "rename", "delete", "restore", "search"], elem_id="at-side")
         with gr.Column(elem_id="at-main"):
-            status = Panel("status.js", ["open_profile"], elem_id="at-status")
+            status = Panel("status.js", [], elem_id="at-status")
             with gr.Tabs(elem_id="at-tabs", selected="chat") as tabs:
                 with gr.Tab("Chat", id="chat"):
                     conversation = Panel(
@@ -65,11 +79,11 @@ def build_page(services: Services) -> gr.Blocks:
                     )
                     turn = Panel("turn.js", [], elem_id="at-turn")
                 with gr.Tab("Profile", id="profile") as profile_tab:
-                    profile = build_profile(services, page, profile_tab)
+                    build_profile(services, page, profile_tab)
                 with gr.Tab("Settings", id="settings") as settings_tab:
                     build_settings(services, page, settings_tab)
         _wire_chat(services, page, address, side, conversation, turn, tabs)
-        _wire_status(services, page, status, profile)
+        _wire_status(services, page, status)
     page.queue(default_concurrency_limit=AT_ONCE, max_size=None)
     return page
 
@@ -89,15 +103,12 @@ def _wire_chat(
         (conversation.regenerate, turns.regenerate),
     ):
         # Two conversations may be written at once; that one is not written twice is checked where it is stored.
-        started = listen(
-            handler, None, turn, trigger_mode="multiple", concurrency_limit=None, **QUIET
-        )
+        started = listen(handler, None, turn, trigger_mode="multiple", concurrency_limit=None, **QUIET)
         started.then(conversations.listed, None, side, **QUIET)
     conversation.stop(turns.stop, None, None, trigger_mode="multiple", **QUIET)
     conversation.refresh(turns.refresh, None, turn, trigger_mode="multiple", **QUIET)
     conversation.show(conversations.open, None, conversation, trigger_mode="multiple", **QUIET)
 
-    to_chat = "() => {}"
     side.open(conversations.open, None, conversation, trigger_mode="multiple", **QUIET)
     side.open(lambda: gr.Tabs(selected="chat"), None, tabs, **QUIET)
     side.new(conversations.new, None, conversation, trigger_mode="multiple", **QUIET)
@@ -108,7 +119,7 @@ def _wire_chat(
     side.search(conversations.search, None, side, trigger_mode="always_last", **QUIET)
 
 
-def _wire_status(services: Services, page: gr.Blocks, status: Panel, profile: Panel) -> None:
+def _wire_status(services: Services, page: gr.Blocks, status: Panel) -> None:
     """What may change without a click: the learner's progress and the live version."""
 
     def look(shown: Any, request: gr.Request) -> Any:
@@ -142,4 +153,4 @@ def _head() -> str:
     url = static_url()
     styles = "".join(f'<link rel="stylesheet" href="{url}/{name}">' for name in ("page.css", "conversation.css"))
     scripts = "".join(f'<link rel="modulepreload" href="{url}/{path.name}">' for path in sorted(STATIC.glob("*.js")))
-    return f'<meta name="color-scheme" content="light dark">{styles}{scripts}'
+    return f'<meta name="color-scheme" content="light dark">{styles}{scripts}<script>{FIRST_PAINT}</script>'

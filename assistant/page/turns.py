@@ -7,6 +7,7 @@ messages it touched, the path that is shown now, whether it goes on. Text is rea
 
 from __future__ import annotations
 
+import itertools
 import logging
 import time
 from collections.abc import Iterator, Sequence
@@ -133,21 +134,27 @@ class Turns:
 
     def _compared(self, user_id: str, compared: ComparisonStream) -> Iterator[State]:
         """Two replies while they are written; the last state carries the comparison's id, to be judged."""
-        conversation_id = compared.conversation.id
-        messages = self.store.messages(user_id, conversation_id)
-        path = [m for m in path_through(messages, compared.user_message.id) if m.id <= compared.user_message.id]
-        state = self._state(user_id, messages, path, path[-2:], title=compared.conversation.title, echo=True)
+        asked, title = compared.user_message, compared.conversation.title
+        messages = self.store.messages(user_id, compared.conversation.id)
+        # The replies stand in columns of their own until one is chosen: the path ends with the question.
+        path = [*itertools.takewhile(lambda m: m.id != asked.id, path_through(messages, asked.id)), asked]
+        state = self._state(user_id, messages, path, path[-2:], title=title, echo=True)
         ids = [stream.message_id or "" for stream in compared.streams]
-        shown: State = {"key": compared.comparison.id, "id": None, "replies": _columns(ids, ["" for _ in ids])}
+        shown: State = {"key": asked.id, "id": None, "replies": _columns(ids, ["" for _ in ids])}
         try:
             yield {**state, "comparison": shown}
             for texts in _frames(compared.streams):
                 shown = {**shown, "replies": _columns(ids, texts)}
                 yield {**state, "comparison": shown}
-            yield {**state, "busy": False, "comparison": {**shown, "id": compared.comparison.id}}
         finally:
             for stream in compared.streams:
                 stream.cancel()
+        if compared.comparison is not None:
+            yield {**state, "busy": False, "comparison": {**shown, "id": compared.comparison.id}}
+            return
+        messages = self.store.messages(user_id, compared.conversation.id)  # stopped before both had begun
+        path = path_through(messages, asked.id)
+        yield self._state(user_id, messages, path, path[-3:], title=title, busy=False)
 
     def _state(
         self, user_id: str, messages: Sequence[Message], path: Sequence[Message], touched: Sequence[Message], *,

@@ -51,5 +51,5 @@ export function makeComparison(key, done) {
     }
   }
 
-  return { key, element, update };
+  return { key, element, update, first: () => ids()[0] };
 }

@@ -32,13 +32,15 @@ export function mount({ element, trigger, props, watch }) {
 
   const actions = {
     regenerate: (view) => ask("regenerate", { message: view.id }),
-    resend: (view, text) => ask("send", { text, parent: view.parent, compare: false, branch: true }),
+    sayAgain: (view, text) => ask("say_again", { message: view.id, text }),
     refresh: (view) => trigger("refresh", { conversation: conversation.id, message: view.id }),
     show: (id) => trigger("show", { conversation: conversation.id, message: id }),
   };
 
   function send(text, compare) {
-    ask("send", { text, parent: conversation.path.at(-1) ?? null, compare });
+    // An unjudged comparison does not hold one up: the conversation goes on after the first answer.
+    const parent = comparison?.first() ?? conversation.path.at(-1) ?? null;
+    ask("send", { text, parent, compare });
   }
 
   /** Start a turn, unless one is being written: a second Enter must not store a second message. */
@@ -81,6 +83,7 @@ export function mount({ element, trigger, props, watch }) {
       conversation.path = turn.path;
       conversation.title = turn.title ?? conversation.title;
       if (turn.comparison) showComparison(turn.comparison);
+      else if (turn.echo || mine) comparison = null;
       draw(turn.messages);
       tell("opened", conversation);
     }

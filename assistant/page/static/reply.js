@@ -10,7 +10,7 @@ const ENDINGS = {
   interrupted: "This reply was interrupted.",
 };
 
-/** `actions`: regenerate(view), show(id), refresh(view), retry... Returns {element, update(view)}. */
+/** `actions`: sayAgain(view, text), regenerate(view), show(id), refresh(view). Returns {element, update(view)}. */
 export function makeMessage(view, actions) {
   return view.role === "user" ? makeQuestion(view, actions) : makeReply(view, actions);
 }
@@ -20,7 +20,7 @@ function makeQuestion(view, actions) {
   const tools = h("div.at-tools", { role: "group", "aria-label": "About this message" });
   const form = h("form.at-form", { hidden: true });
   const element = h("article.at-question", { "data-id": view.id, "aria-label": "You" }, text, form, tools);
-  const edit = makeEditor(form, "Edit your message", "Send again", (changed) => actions.resend(view, changed));
+  const edit = makeEditor(form, "Edit your message", "Send again", (changed) => actions.sayAgain(view, changed));
 
   function update(now) {
     view = now;
@@ -70,7 +70,7 @@ function makeReply(view, actions) {
       updateHtml(original.lastChild, now.html, decorateCode);
       original.lastChild.append(undoEdit);
     }
-    ending.hidden = !(now.state in ENDINGS);
+    ending.hidden = !(now.state in ENDINGS) || Boolean(now.edit);
     ending.textContent = ENDINGS[now.state] ?? "";
     tools.hidden = writing || !now.text;
     variants.replaceChildren(...variantTools(now, actions));

@@ -1,0 +1,69 @@
+// Taking the profile along, bringing one in, and starting anew.
+
+import { h, toast } from "./dom.js";
+
+const RESETS = {
+  model: ["What was learnt", "All versions go. Your ratings and conversations stay, and teach the next version."],
+  feedback: ["Ratings and what was learnt", "All ratings and versions go. Your conversations stay."],
+  all: ["Everything", "Ratings, versions, conversations, notes and settings go."],
+};
+const CONFIRMATION = "reset";
+
+export function makeData(act) {
+  return h("section.at-card", { "aria-label": "Your data" },
+    h("h2", {}, "Your data"),
+    h("p", {}, "Everything is on this machine. One file holds it all: ratings, conversations, settings, versions."),
+    h("div.at-card-head", {},
+      h("a.at-button", { href: "/v1/profile/export", download: "attune-profile.zip" }, "Export profile"),
+      makeImport(act)),
+    makeReset(act));
+}
+
+function makeImport(act) {
+  const file = h("input", { type: "file", accept: ".zip,application/zip", "aria-label": "Profile file to import", onchange: send, hidden: true });
+  const button = h("button", { type: "button", onclick: () => file.click() }, "Import profile…");
+
+  async function send() {
+    const [chosen] = file.files;
+    if (!chosen) return;
+    button.disabled = true;
+    button.textContent = "Importing…";
+    try {
+      const response = await fetch("/v1/profile/import", { method: "POST", headers: { "Content-Type": "application/zip" }, body: chosen });
+      const answer = await response.json().catch(() => ({}));
+      if (!response.ok) throw new Error(answer?.error?.message ?? `The server answered ${response.status}.`);
+      toast("Imported. Its versions are listed above; none is live until you say so.", { seconds: 10 });
+      await act("GET", "/v1/learner");
+    } catch (error) {
+      toast(error.message, { kind: "error", seconds: 12 });
+    }
+    file.value = "";
+    button.disabled = false;
+    button.textContent = "Import profile…";
+  }
+
+  return h("span", {}, file, button);
+}
+
+function makeReset(act) {
+  const says = h("p.at-small");
+  const what = h("select", { "aria-label": "What to reset", onchange: draw },
+    Object.entries(RESETS).map(([value, [label]]) => h("option", { value }, label)));
+  const typed = h("input", { type: "text", "aria-label": `Type ${CONFIRMATION} to confirm`, placeholder: `Type “${CONFIRMATION}”`, autocomplete: "off", oninput: draw });
+  const button = h("button", { type: "button", onclick: run }, "Reset");
+  const undo = h("button.at-link", { type: "button", onclick: () => act("POST", "/v1/profile/undo-reset", {}, "The last reset was undone.") }, "Undo the last reset");
+
+  function draw() {
+    says.textContent = `${RESETS[what.value][1]} It can be undone for 30 days.`;
+    button.disabled = typed.value.trim().toLowerCase() !== CONFIRMATION;
+  }
+
+  async function run() {
+    await act("POST", "/v1/profile/reset", { what: what.value }, "Done. It can be undone for 30 days.");
+    typed.value = "";
+    draw();
+  }
+
+  draw();
+  return h("details.at-reset", {}, h("summary", {}, "Reset"), h("div.at-card-head", {}, what, typed, button), says, undo);
+}
