@@ -18,6 +18,7 @@ from assistant.commands.opened import opened_store
 from assistant.supervisor import ChildSpec, Supervisor, python_module
 from data.errors import Conflict, Invalid
 from data.home import Home
+from data.profile import sweep
 from data.store import Store
 
 
@@ -27,6 +28,7 @@ def chat(options: argparse.Namespace) -> int:
         if not store.has_accounts():
             store.ensure_user()
         check_address(options.host, options.port, store)
+        sweep(store, home)
         running = FileLock(home.root / "chat.lock", timeout=0)
         try:
             running.acquire()

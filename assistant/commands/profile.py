@@ -10,11 +10,17 @@ from typing import Any
 from assistant.commands.opened import confirm, opened, show
 from data import profile
 from data.errors import Invalid, NotFound
+from data.types import BASE_VERSION
 
 
 def counted(counts: dict[str, Any]) -> str:
-    """`{"feedback": 3, "notes": 0}` -> "3 feedback"; only what there is."""
-    parts = [f"{number} {name.replace('_', ' ')}" for name, number in counts.items() if number]
+    """`{"messages": 1, "feedback": 3, "notes": 0}` -> "1 message, 3 pieces of feedback"."""
+    parts = []
+    for name, number in counts.items():
+        plural = "pieces of feedback" if name == "feedback" else name.replace("_", " ")
+        singular = "piece of feedback" if name == "feedback" else plural.removesuffix("s")
+        if number:
+            parts.append(f"{number} {singular if number == 1 else plural}")
     return ", ".join(parts) or "nothing"
 
 
@@ -60,8 +66,8 @@ def export_data(options: argparse.Namespace) -> int:
 
 
 RESET_MEANS = {
-    "model": "the adapter: the base model answers again (feedback stays)",
-    "feedback": "all feedback, and the adapter learnt from it (conversations stay)",
+    "model": "the adapter (the base model answers again; feedback stays)",
+    "feedback": "conversations, the feedback on them and the adapter",
     "all": "conversations, feedback, notes, settings and the adapter",
 }
 
@@ -72,13 +78,16 @@ def reset(options: argparse.Namespace) -> int:
             how = "for good" if options.erase_now else "(undo-reset takes it back for 30 days)"
             confirm(f"This removes {RESET_MEANS[options.what]} of {this.user.name} {how}. Go on? [y/N] ")
         result = profile.reset(this.store, this.home, this.user.id, options.what, options.erase_now)
-    undo = "" if options.erase_now else " `python launch.py undo-reset` takes it back within 30 days."
-    show(options, result, lambda: f"Removed {RESET_MEANS[options.what]}.{undo}")
+    undo = "" if options.erase_now else " `python launch.py undo-reset` takes it back."
+    show(options, result, lambda: f"Removed {RESET_MEANS[options.what]}. {result['kept']}{undo}")
     return 0
 
 
 def undo_reset(options: argparse.Namespace) -> int:
     with opened(options) as this:
         result = profile.undo_reset(this.store, this.home, this.user.id)
-    show(options, result, lambda: f"Taken back: {counted(result)}.")
+    live = result["live_version"]
+    back = counted({name: number for name, number in result.items() if name != "live_version"})
+    name = "the base model" if live == BASE_VERSION else f"version {live}"
+    show(options, result, lambda: f"Taken back: {back}. Live again: {name}.")
     return 0
