@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+from collections import Counter
 from collections.abc import Mapping, Sequence
 
 from data.types import (
@@ -46,28 +47,33 @@ def words(text: str) -> list[str]:
 def word_edit_distance(a: Sequence[str], b: Sequence[str], cap: int | None = None) -> int:
     """Insertions, deletions and replacements of words from `a` to `b` (Levenshtein), at most `cap`.
 
-    Only the diagonals within `cap` are worked out, so that long texts with a cap cost O(length x cap).
+    Ukkonen 1985, "Algorithms for approximate string matching": after d edits only the furthest place on each
+    diagonal matters, so that it costs about length + d^2: little for a small change to a long text.
     """
-    start = 0
-    while start < min(len(a), len(b)) and a[start] == b[start]:
-        start += 1
-    end = 0
-    while end < min(len(a), len(b)) - start and a[-1 - end] == b[-1 - end]:
-        end += 1
-    a, b = a[start : len(a) - end], b[start : len(b) - end]
     limit = max(len(a), len(b)) if cap is None else cap
-    if abs(len(a) - len(b)) >= limit:
+    in_common = (Counter(a) & Counter(b)).total()  # every other word costs an edit of its own
+    if max(len(a), len(b)) - in_common >= limit:
         return limit
-    previous = list(range(len(b) + 1))
-    for i, word in enumerate(a, start=1):
-        low, high = max(1, i - limit), min(len(b), i + limit)
-        row = [limit] * (len(b) + 1)
-        row[0] = min(i, limit)
-        for j in range(low, high + 1):
-            change = previous[j - 1] + (word != b[j - 1])
-            row[j] = min(change, previous[j] + 1, row[j - 1] + 1, limit)
-        previous = row
-    return min(previous[-1], limit)
+    goal = len(b) - len(a)  # the diagonal j - i that ends at the end of both
+
+    def slide(i: int, diagonal: int) -> int:
+        """The furthest i that equal words lead to."""
+        while i < len(a) and i + diagonal < len(b) and a[i] == b[i + diagonal]:
+            i += 1
+        return i
+
+    furthest = {0: slide(0, 0)}
+    for edits in range(limit):
+        if furthest.get(goal, -1) >= len(a):
+            return edits
+        reached: dict[int, int] = {}
+        for diagonal in range(-edits - 1, edits + 2):
+            replaced_or_deleted = max(furthest.get(diagonal, -2), furthest.get(diagonal + 1, -2)) + 1
+            i = min(max(replaced_or_deleted, furthest.get(diagonal - 1, -1)), len(a), len(b) - diagonal)
+            if i >= max(0, -diagonal):
+                reached[diagonal] = slide(i, diagonal)
+        furthest = reached
+    return limit
 
 
 def edit_weight(original: str, edited: str) -> float:

@@ -109,7 +109,7 @@ def test_word_edit_distances_worked_by_hand(a, b, distance):
 
 
 def reference_distance(a: list[str], b: list[str]) -> int:
-    """The textbook recursion over the full table, without prefix, suffix or band."""
+    """The textbook recursion over the full table, with no short cut."""
     table = [[max(i, j) if not i or not j else 0 for j in range(len(b) + 1)] for i in range(len(a) + 1)]
     for i in range(1, len(a) + 1):
         for j in range(1, len(b) + 1):
@@ -124,7 +124,7 @@ TEXTS = st.lists(st.sampled_from("abcd"), max_size=12)
 
 @settings(max_examples=300, deadline=None)
 @given(a=TEXTS, b=TEXTS, cap=st.integers(1, 14))
-def test_the_banded_distance_is_the_textbook_one_up_to_its_cap(a, b, cap):
+def test_the_distance_is_the_textbook_one_up_to_its_cap(a, b, cap):
     assert word_edit_distance(a, b) == reference_distance(a, b)
     assert word_edit_distance(a, b, cap) == min(cap, reference_distance(a, b))
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from data.errors import AttuneError, Conflict, Invalid, NotFound
-from data.types import BaseSpec
+from data.types import BaseSpec, Reply
 
 
 def record(store, user, number, status="accepted", reason="promoted", sha256="a" * 64):
@@ -192,9 +192,9 @@ def test_the_base_and_its_replies_come_back(store):
     spec = BaseSpec("embedded", "", "w" * 64, "t" * 64, {"model.layers.0.self_attn.q_proj": (576, 576)})
     store.record_base(spec)
     assert store.base() == spec
-    store.add_base_replies("base", "prompt", 0, ["a", "b"])
-    store.add_base_replies("base", "prompt", 1, ["x", "c"])
-    assert store.base_replies("base", "prompt") == ["a", "b", "c"]
+    store.add_base_replies("base", "prompt", 0, [Reply("a"), Reply("b", finished=False)])
+    store.add_base_replies("base", "prompt", 1, [Reply("x"), Reply("c")])
+    assert store.base_replies("base", "prompt") == [Reply("a"), Reply("b", finished=False), Reply("c")]
     assert store.base_replies("base", "other") == []
 
 
