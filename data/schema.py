@@ -218,6 +218,7 @@ def m004_learning(db: Database) -> None:
         "CREATE INDEX feedback_use_feedback ON feedback_use(feedback_id)",
         """CREATE TABLE base_replies (
             base_key TEXT NOT NULL, prompt_sha256 TEXT NOT NULL, seed INTEGER NOT NULL, text TEXT NOT NULL,
+            finished INTEGER NOT NULL,
             PRIMARY KEY (base_key, prompt_sha256, seed))""",
         """CREATE TABLE resets (
             id TEXT PRIMARY KEY, user_id TEXT NOT NULL REFERENCES users(id) ON DELETE CASCADE,

@@ -14,6 +14,7 @@ from data.types import (
     BaseSpec,
     Publication,
     PublicationReason,
+    Reply,
     VersionStatus,
 )
 
@@ -178,22 +179,26 @@ class Learning(Connected):
         shapes = {name: (int(out), int(into)) for name, (out, into) in value.pop("linear_shapes").items()}
         return BaseSpec(linear_shapes=shapes, **value)
 
-    def base_replies(self, base_key: str, prompt_sha256: str) -> list[str]:
+    def base_replies(self, base_key: str, prompt_sha256: str) -> list[Reply]:
         """What the plain base says to a prompt, ordered by seed."""
         rows = self._all_rows(
-            "SELECT text FROM base_replies WHERE base_key = ? AND prompt_sha256 = ? ORDER BY seed",
+            "SELECT text, finished FROM base_replies WHERE base_key = ? AND prompt_sha256 = ? ORDER BY seed",
             (base_key, prompt_sha256),
         )
-        return [row["text"] for row in rows]
+        return [Reply(row["text"], bool(row["finished"])) for row in rows]
 
     def add_base_replies(
-        self, base_key: str, prompt_sha256: str, start_seed: int, texts: Sequence[str]
+        self, base_key: str, prompt_sha256: str, start_seed: int, replies: Sequence[Reply]
     ) -> None:
         """Store replies for the seeds from `start_seed` on; a seed that is there already stays as it is."""
         with self._write() as db:
             db.executemany(
-                "INSERT OR IGNORE INTO base_replies VALUES (?, ?, ?, ?)",
-                [(base_key, prompt_sha256, start_seed + i, text) for i, text in enumerate(texts)],
+                "INSERT OR IGNORE INTO base_replies (base_key, prompt_sha256, seed, text, finished)"
+                " VALUES (?, ?, ?, ?, ?)",
+                [
+                    (base_key, prompt_sha256, start_seed + i, reply.text, int(reply.finished))
+                    for i, reply in enumerate(replies)
+                ],
             )
 
 
