@@ -250,7 +250,7 @@ def test_a_full_disk_is_one_line_and_loses_nothing(tmp_path):
         (disk / "filler").unlink()
         assert attune.json("status")["feedback"]["thumb"] == 1
     finally:
-        subprocess.run(["umount", str(disk)], check=True)
+        subprocess.run(["umount", "--lazy", str(disk)], check=True)
 
 
 def test_debug_adds_the_traceback(attune):

@@ -1,0 +1,25 @@
+"""A running Attune for the crash tests."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from data.home import Home
+from tests.crash.launched import Launched
+
+
+@pytest.fixture
+def launched(home_with_model: Callable[[str], Home]) -> Iterator[Callable[..., Launched]]:
+    """Starts Attune on a fresh home; everything it started is ended after the test."""
+    running: list[Launched] = []
+
+    def start(*arguments: str) -> Launched:
+        running.append(Launched(home_with_model("home"), *arguments))
+        running[-1].wait_until_healthy()
+        return running[-1]
+
+    yield start
+    for attune in running:
+        attune.stop()
