@@ -46,7 +46,7 @@ def general_prompts(use: PromptUse) -> list[str]:
 
 
 def neutral_text() -> str:
-    """About 1,200 words of plain expository prose, for raw perplexity."""
+    """About 1,500 words of plain expository prose, for raw perplexity."""
     return (_HERE / "neutral.txt").read_text(encoding="utf-8")
 
 

@@ -33,7 +33,7 @@ class Ranking(NamedTuple):
 
 
 class Wish(NamedTuple):
-    """A comment's wish for one feature: weight ~ N(mean, sd^2)."""
+    """A comment's wish for one feature: weight / tau ~ N(mean, sd^2)."""
 
     observation: int
     feature: int

@@ -144,6 +144,7 @@ def influence(model: RewardModel, design: Design) -> Array:
     pull = lk.scores(model.theta, lk.gather(design))
     for wish in design.wishes:
         if wish.observation >= 0:
-            pull[wish.observation, wish.feature] += (wish.mean - model.w[wish.feature]) / wish.sd**2
+            distance = model.config.tau * wish.mean - model.w[wish.feature]
+            pull[wish.observation, wish.feature] += distance / (model.config.tau * wish.sd) ** 2
     moved: Array = pull @ model.covariance
     return moved[:, : len(model.w)]

@@ -21,19 +21,21 @@ from learner.reward.design import Design, IntArray
 from learner.reward.features import FEATURE_NAMES, Array
 
 FORMAT = 1
+LONGEST_STEP = 2.0  # in any parameter, in one Newton step: far from the mode the quadratic is no guide
 
 
 @dataclass(frozen=True)
 class RewardConfig:
     """Priors of the reward model, and how it is fitted. Utilities are in logits of a ranking of two.
 
-    tau: somebody who agrees with their own utility in 80 % of noisy choices between two replies has
-    differences of utility of sd about 2.2, that is a utility of sd 1.5. With some 40 features of unit scale
-    whose values are partly correlated, weights of sd 0.3 give sqrt(40) * 0.3 = 1.9 at most. Checked by
-    held-out log-likelihood on simulated people (docs/log.md).
+    tau: by thought, somebody who agrees with their own utility in 80 % of noisy choices between two replies
+    has a utility of sd 1.5; 39 features of unit scale with weights of sd 0.24 make that much. By measurement
+    (`python -m benchmarks.reward_prior`, docs/log.md 2026-11-22) 0.08 to 0.16 rank held-out pairs equally
+    well, larger ones worse, and the evidence test has the most power there: tastes are sparse, features
+    share what they see, and the channels' betas make up for the scale.
     """
 
-    tau: float = 0.3  # prior sd of each weight
+    tau: float = 0.15  # prior sd of each weight
     log_beta_sd: float = 0.5  # prior sd of each log beta around 0 (as sharp as a ranking)
     threshold_sd: float = 1.0  # prior sd of the thumb threshold around 0, what the base usually says
     cut_centre_sd: float = 1.5  # prior sd of the middle of the star cut-points
@@ -86,8 +88,8 @@ def prior_of(design: Design, config: RewardConfig) -> Prior:
     mean[gaps] = np.log(config.gap)
     mean[features + lk.LOG_TIE] = np.log(config.tie)
     for wish in design.wishes:
-        old, new = precision[wish.feature, wish.feature], wish.sd**-2.0
-        mean[wish.feature] = (old * mean[wish.feature] + new * wish.mean) / (old + new)
+        old, new = precision[wish.feature, wish.feature], (config.tau * wish.sd) ** -2.0
+        mean[wish.feature] = (old * mean[wish.feature] + new * config.tau * wish.mean) / (old + new)
         precision[wish.feature, wish.feature] = old + new
     return Prior(mean, precision)
 
@@ -297,7 +299,7 @@ def _solve(hessian: Array, slope: Array, damping: float) -> Array | None:
     except np.linalg.LinAlgError:
         return None
     step: Array = np.linalg.solve(factor.T, np.linalg.solve(factor, slope))
-    return step
+    return step * min(1.0, LONGEST_STEP / float(np.abs(step).max()))
 
 
 def _inverse(hessian: Array) -> Array:
