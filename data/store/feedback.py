@@ -156,6 +156,11 @@ class Feedback(Connected):
 
     # --- Comparisons -----------------------------------------------------------------------------
 
+    def newest_feedback_at(self, user_id: str) -> str | None:
+        """When this person last said anything about a reply; None if never."""
+        row = self._one_row("SELECT max(created_at) AS at FROM feedback WHERE user_id = ?", (user_id,))
+        return row["at"] if row else None
+
     def create_comparison(
         self, user_id: str, conversation_id: str, prompt_message_id: str, reply_ids: Sequence[str]
     ) -> Comparison:

@@ -63,6 +63,15 @@ class Runs(Connected):
                 (phase, min(1.0, max(0.0, float(progress))), utc_now(), run_id),
             )
 
+    def requeue_run(self, run_id: str) -> None:
+        """A running run whose learner is asked to end begins again with the next learner; it is no failed attempt."""
+        with self._write() as db:
+            db.execute(
+                "UPDATE learning_runs SET state = 'queued', phase = '', progress = 0, attempts = attempts - 1"
+                " WHERE id = ? AND state = 'running'",
+                (run_id,),
+            )
+
     def finish_run(
         self,
         run_id: str,

@@ -1,0 +1,88 @@
+"""The gate: a candidate goes live only if there is something to learn, it is better, and it is still sane.
+
+The three questions are asked in that order, and each refusal says why in words. The judge is a reward model fitted on
+feedback that the optimiser never saw; an error while judging is an error, never a tie.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+from learner.config import GateConfig
+from learner.reward.features import Array
+from learner.reward.model import RewardModel
+
+
+@dataclass(frozen=True)
+class WinRate:
+    """Of the candidate over the live version by the judge, ties half."""
+
+    mean: float
+    lower: float  # one-sided bound over joint draws of the judge's posterior and the prompts
+
+
+@dataclass(frozen=True)
+class Sanity:
+    """The candidate beside the base on the gate's prompts and on neutral text."""
+
+    kl: float  # nats a reply
+    perplexity_increase: float  # raw prose, relative to the base
+    chat_perplexity_increase: float  # answers in the chat template
+    eos_rate: float
+    base_eos_rate: float
+    distinct_2_ratio: float
+
+
+def alpha_for_test(number: int, alpha: float) -> float:
+    """The level of a person's `number`-th test (from 1): alpha spent as 6 / (pi k)^2, so all of them sum to alpha."""
+    if number < 1:
+        raise ValueError(f"tests are numbered from 1, not {number}")
+    return alpha * 6 / (math.pi * number) ** 2
+
+
+def win_rate(judge: RewardModel, candidate: Array, live: Array, config: GateConfig, seed: int) -> WinRate:
+    """`candidate` and `live` `(N, F)`: centred features of both versions' replies to the same N prompts.
+
+    Each draw takes weights from the judge's posterior and prompts with replacement, and counts wins, ties half.
+    """
+    rng = np.random.default_rng(seed)
+    difference = candidate - live
+    weights = judge.sample(config.posterior_draws, rng)  # (D, F)
+    wins = 0.5 * (1 + np.sign(weights @ difference.T))  # (D, N)
+    drawn = rng.integers(len(difference), size=wins.shape)
+    rates = np.take_along_axis(wins, drawn, axis=1).mean(axis=1)
+    return WinRate(mean=float(wins.mean()), lower=float(np.quantile(rates, 1 - config.confidence)))
+
+
+def is_better(rate: WinRate, config: GateConfig) -> str | None:
+    """None if the candidate is better, else why that is not shown."""
+    if rate.lower > config.min_win_rate:
+        return None
+    return (
+        f"it is not shown to be better: judged by feedback that training did not see it wins {rate.mean:.0%} of "
+        f"comparisons, but with {config.confidence:.0%} confidence only at least {rate.lower:.0%}, and it must be "
+        f"above {config.min_win_rate:.0%}"
+    )
+
+
+def is_sane(found: Sanity, config: GateConfig) -> str | None:
+    """None if the candidate still is a sound language model, else the first bound it breaks."""
+    if not found.kl <= config.max_kl:
+        return f"it moved {found.kl:.1f} nats a reply from the base, over {config.max_kl:g}"
+    for increase, what in (
+        (found.perplexity_increase, "plain prose"),
+        (found.chat_perplexity_increase, "neutral answers"),
+    ):
+        if not increase <= config.max_perplexity_increase:
+            return (
+                f"its perplexity on {what} rose by {increase:.1%}, over {config.max_perplexity_increase:.0%}: "
+                "it reads worse than the base"
+            )
+    if not found.eos_rate >= found.base_eos_rate - config.max_eos_drop:
+        return f"only {found.eos_rate:.0%} of its replies end by themselves, against {found.base_eos_rate:.0%}"
+    if not found.distinct_2_ratio >= config.min_distinct2_ratio:
+        return f"its replies repeat themselves: distinct-2 is {found.distinct_2_ratio:.2f} of the base's"
+    return None

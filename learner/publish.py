@@ -1,0 +1,88 @@
+"""Publication of a version: its files first, whole and on disk, then one row that makes them true.
+
+A folder without a row is garbage of a learner that died in between; the next start sweeps it. Weights of rejected
+versions are not kept, and of the accepted ones only the newest few and whatever is live.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import uuid
+from pathlib import Path
+
+from data.adapter_files import CARD, adapter_sha256, fsync_folder
+from data.home import Home
+from data.store import Store
+from data.types import AdapterVersion, BaseSpec
+from learner.modeling import lora
+from learner.update import Candidate
+
+KEPT_VERSIONS = 5
+
+
+def publish(
+    home: Home, store: Store, user_id: str, candidate: Candidate, spec: BaseSpec, targets: list[str], parent: int
+) -> AdapterVersion:
+    """Record a candidate; a promoted one is written to disk and goes live in the same transaction as its row."""
+    number = store.next_version_number(user_id)
+    if candidate.verdict != "promoted":
+        return store.record_version(user_id, number, parent, spec.id, "", "rejected", candidate.report, None)
+    assert candidate.weights is not None and candidate.reward_model is not None
+    scratch = home.adapters_dir(user_id) / f".new-{uuid.uuid4().hex}"
+    scratch_reward = home.reward_dir(user_id, number).with_name(f".new-{uuid.uuid4().hex}")
+    folder, reward_folder = home.adapter_dir(user_id, number), home.reward_dir(user_id, number)
+    try:
+        scratch.mkdir(parents=True, mode=0o700)
+        scratch_reward.mkdir(parents=True, mode=0o700)
+        lora.save_adapter(scratch, candidate.weights, candidate.lora_settings, spec.id, targets)
+        card = {
+            "version": number,
+            "parent": parent,
+            "reason": candidate.reason,
+            "base": {"id": spec.id, "weights_sha256": spec.weights_sha256, "template_sha256": spec.template_sha256},
+        }
+        (scratch / CARD).write_text(json.dumps(card, indent=2) + "\n")
+        candidate.reward_model.save(scratch_reward)
+        for made, place in ((scratch, folder), (scratch_reward, reward_folder)):
+            fsync_folder(made)
+            shutil.rmtree(place, ignore_errors=True)  # left by a learner that died before its row was written
+            os.replace(made, place)
+            fsync_folder(place.parent)
+        version = store.record_version(
+            user_id, number, parent, spec.id, adapter_sha256(folder), "accepted", candidate.report, "promoted"
+        )
+    except BaseException:
+        for path in (scratch, scratch_reward):
+            shutil.rmtree(path, ignore_errors=True)
+        raise
+    drop_old_weights(home, store, user_id)
+    return version
+
+
+def drop_old_weights(home: Home, store: Store, user_id: str) -> None:
+    """Keep the weights of the newest accepted versions and of the live one."""
+    live = store.live_version(user_id)
+    held = [v.number for v in store.versions(user_id) if v.status == "accepted" and v.has_weights]
+    for number in held[:-KEPT_VERSIONS]:
+        if number != live:
+            store.drop_weights(user_id, number)
+            _remove(home, user_id, number)
+
+
+def sweep(home: Home, store: Store, user_id: str) -> list[Path]:
+    """Remove adapter and reward folders that no version's row stands behind; returns what was removed."""
+    known = {str(v.number) for v in store.versions(user_id) if v.has_weights}
+    removed = []
+    for parent in (home.adapters_dir(user_id), home.reward_dir(user_id, 0).parent):
+        for folder in sorted(parent.iterdir()) if parent.is_dir() else []:
+            if folder.is_dir() and folder.name not in known:
+                shutil.rmtree(folder, ignore_errors=True)
+                removed.append(folder)
+    return removed
+
+
+def _remove(home: Home, user_id: str, number: int) -> None:
+    shutil.rmtree(home.adapter_dir(user_id, number), ignore_errors=True)
+    shutil.rmtree(home.reward_dir(user_id, number), ignore_errors=True)

@@ -1,0 +1,309 @@
+"""The background learner: notices when somebody's feedback is due, runs one update, publishes what the gate passed.
+
+It shares nothing with the chat server but the home folder. One learner works on a home at a time (a lease with a
+heartbeat); a run that a dead learner left behind is queued again once. The base model is loaded for a run and freed
+after it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import gc
+import logging
+import os
+import signal
+import socket
+import threading
+import time
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+
+import torch
+
+from data.errors import AttuneError, Conflict
+from data.evidence import load_evidence
+from data.home import Home
+from data.prompts import context_key
+from data.schema import migrate
+from data.store import Store
+from data.types import BASE_VERSION, Evidence, LearningRun, Reply, User
+from learner.config import LearnerConfig, with_overrides
+from learner.modeling import lora
+from learner.modeling.base import BaseModel, load_base
+from learner.modeling.decode import SamplingSettings
+from learner.monitor import Cancelled
+from learner.policy.ppo import LearningError
+from learner.policy.rollouts import sample_replies
+from learner.publish import publish, sweep
+from learner.update import Candidate, Snapshot, update
+
+log = logging.getLogger("attune.learner")
+
+LEASE_TTL_S = 60.0
+HEARTBEAT_S = 10.0
+POLL_S = 1.0
+# Shares of the whole bar; they follow the measured times of the default setting on two cores.
+PHASES = {"base replies": 0.1, "reward model": 0.02, "warm start": 0.13, "policy optimisation": 0.55, "gate": 0.2}
+
+
+class Learner:
+    """Runs updates for the people of one home."""
+
+    def __init__(self, home: Home, store: Store, model: str, device: str = "auto") -> None:
+        self.home, self.store, self.model, self.device = home, store, model, device
+        self.owner = f"{socket.gethostname()}:{os.getpid()}"
+
+    # --- the loop ---
+
+    def serve(self, stop: threading.Event) -> None:
+        """Work until `stop` is set. Raises Conflict where another learner has the lease for good."""
+        while not self.store.acquire_lease(self.owner, LEASE_TTL_S):
+            if stop.wait(POLL_S):
+                return
+        with _Heartbeat(self.store, self.owner):
+            try:
+                self.take_over()
+                while not stop.is_set():
+                    self.queue_due()
+                    runs = self.store.queued_runs()
+                    if runs:
+                        self.run(runs[0], lambda phase, share: None, stop)
+                    else:
+                        stop.wait(POLL_S)
+            finally:
+                self.store.release_lease(self.owner)
+
+    def take_over(self) -> None:
+        """What a dead predecessor left: its runs are queued again (once), its unfinished folders removed."""
+        for run in self.store.fail_orphaned_runs("The learner stopped in the middle of this update, twice."):
+            log.warning("run %s was left by a learner that stopped; it is now %s", run.id, run.state)
+        for user in self.store.list_users():
+            for folder in sweep(self.home, self.store, user.id):
+                log.info("removed %s, which no version stands behind", folder.name)
+
+    def queue_due(self) -> None:
+        for user in self.store.list_users():
+            if self.is_due(user):
+                try:
+                    self.store.queue_run(user.id, "automatic")
+                except Conflict:
+                    pass  # one is queued or running already
+
+    def is_due(self, user: User) -> bool:
+        """Enough new feedback, and quiet for long enough that more is not just coming."""
+        settings = self.store.settings(user.id)
+        if not settings["learning"] or settings["paused"]:
+            return False
+        if self.store.new_feedback_count(user.id) < settings["learn_after"]:
+            return False
+        newest = self.store.newest_feedback_at(user.id)
+        if newest is None:
+            return False
+        quiet_s = (datetime.now(UTC) - datetime.fromisoformat(newest)).total_seconds()
+        return quiet_s >= 60 * float(settings["quiet_minutes"])
+
+    def learn_now(self, user_id: str, on_progress: Callable[[str, float], None]) -> LearningRun:
+        """One update in the foreground. Raises Conflict where a background learner has the home."""
+        if not self.store.acquire_lease(self.owner, LEASE_TTL_S):
+            raise Conflict(
+                f"Another learner ({self.store.lease_holder()}) works on this home: press 'Learn now' on the page, or "
+                "stop Attune first."
+            )
+        with _Heartbeat(self.store, self.owner):
+            try:
+                self.take_over()
+                queued = [run for run in self.store.queued_runs() if run.user_id == user_id]
+                run = queued[0] if queued else self.store.queue_run(user_id, "manual")
+                return self.run(run, on_progress, threading.Event())
+            finally:
+                self.store.release_lease(self.owner)
+
+    # --- one run ---
+
+    def run(self, run: LearningRun, on_progress: Callable[[str, float], None], stop: threading.Event) -> LearningRun:
+        """Carry a queued run to its end; whatever goes wrong becomes the run's state and reason."""
+        evidence = load_evidence(self.store, run.user_id)
+        try:
+            run = self.store.start_run(run.id, evidence.watermark)
+        except Conflict:  # cancelled in this very moment
+            return self.store.run(run.user_id, run.id)
+        log.info("run %s begins with %d observations", run.id, len(evidence.observations))
+        monitor = _StoreMonitor(self.store, run.id, self.config(), on_progress, stop)
+        try:
+            ended = self._carry_out(run, evidence, monitor)
+        except Cancelled:
+            ended = self.store.finish_run(run.id, "cancelled", reason="Cancelled; nothing of it was kept.")
+        except _Stopped:  # the learner is asked to end: the run is queued again at the next start
+            self.store.requeue_run(run.id)
+            log.info("run %s is interrupted; it starts again with the learner", run.id)
+            return self.store.run(run.user_id, run.id)
+        except (AttuneError, LearningError, OSError) as error:
+            log.error("run %s failed: %s", run.id, error)
+            ended = self.store.finish_run(run.id, "failed", reason=_one_line(error))
+        except Exception as error:
+            log.exception("run %s failed", run.id)
+            ended = self.store.finish_run(run.id, "failed", reason=f"{type(error).__name__}: {_one_line(error)}")
+        log.info("run %s ended: %s. %s", run.id, ended.state, ended.reason)
+        return ended
+
+    def config(self) -> LearnerConfig:
+        """The defaults with this home's overrides (dotted names, in the home setting "learner")."""
+        return with_overrides(LearnerConfig(), self.store.home_setting("learner", {}))
+
+    def _carry_out(self, run: LearningRun, evidence: Evidence, monitor: _StoreMonitor) -> LearningRun:
+        config = self.config()
+        monitor.report("base replies", 0.0, {})
+        base = load_base(self.model, self.home.models_dir, self.device)
+        try:
+            snapshot = self.snapshot(run, evidence, base, config, monitor)
+            candidate = update(snapshot, base, config, monitor)
+            return self._record(run, snapshot, candidate, base)
+        finally:
+            del base
+            gc.collect()
+            if torch.cuda.is_available():
+                torch.cuda.empty_cache()
+
+    def snapshot(
+        self, run: LearningRun, evidence: Evidence, base: BaseModel, config: LearnerConfig, monitor: _StoreMonitor
+    ) -> Snapshot:
+        number = self.store.live_version(run.user_id)
+        live = lora.read_adapter(self.home.adapter_dir(run.user_id, number)) if number != BASE_VERSION else None
+        earlier = [r for r in self.store.list_runs(run.user_id, limit=10_000) if r.id != run.id]
+        return Snapshot(
+            evidence=evidence,
+            base_replies=self.base_replies(evidence, base, config, monitor),
+            system_prompt=str(self.store.settings(run.user_id)["system_prompt"]),
+            live_version=number,
+            live=live,
+            tests_before=sum("evidence" in r.report for r in earlier),
+        )
+
+    def base_replies(
+        self, evidence: Evidence, base: BaseModel, config: LearnerConfig, monitor: _StoreMonitor
+    ) -> dict[str, list[Reply]]:
+        """What the base says to every context of the feedback; sampled once and remembered."""
+        ppo = config.ppo
+        settings = SamplingSettings(ppo.temperature, 1.0, ppo.response_tokens)
+        key = f"{base.spec.weights_sha256}:{ppo.temperature}:{ppo.response_tokens}"
+        contexts = {context_key(o.context): o.context for o in evidence.observations}
+        found = {name: self.store.base_replies(key, name)[: config.base_replies] for name in contexts}
+        missing = [name for name, replies in found.items() if len(replies) < config.base_replies]
+        chunk = 16
+        for start in range(0, len(missing), chunk):
+            names = missing[start : start + chunk]
+            queries = [base.encode_chat(contexts[name]) for name in names for _ in range(config.base_replies)]
+            seeds = [seed for _ in names for seed in range(config.base_replies)]
+            replies = [r.reply for r in sample_replies(base, None, queries, settings, seeds)]
+            for i, name in enumerate(names):
+                found[name] = replies[i * config.base_replies : (i + 1) * config.base_replies]
+                self.store.add_base_replies(key, name, 0, found[name])
+            monitor.report("base replies", min(1.0, (start + chunk) / len(missing)), {})
+        return found
+
+    def _record(self, run: LearningRun, snapshot: Snapshot, candidate: Candidate, base: BaseModel) -> LearningRun:
+        self.store.record_feedback_use(run.id, candidate.uses)
+        version = None
+        if candidate.verdict != "abstained":
+            targets = base.adapter_targets()
+            made = publish(
+                self.home, self.store, run.user_id, candidate, base.spec, targets, snapshot.live_version
+            )
+            version = made.number
+        return self.store.finish_run(run.id, candidate.verdict, version, candidate.reason, candidate.report)
+
+
+class _Stopped(Exception):
+    """The learner itself is to end."""
+
+
+class _StoreMonitor:
+    """Tells the store how far a run is, and the run when to end."""
+
+    def __init__(
+        self,
+        store: Store,
+        run_id: str,
+        config: LearnerConfig,
+        on_progress: Callable[[str, float], None],
+        stop: threading.Event,
+    ) -> None:
+        self._store, self._run_id, self._on_progress, self._stop = store, run_id, on_progress, stop
+        self._budget_s = {"learning": 60 * config.budget_minutes, "gate": 60 * config.gate_minutes}
+        self._began = time.monotonic()
+        self._asked: dict[str, float] = {}
+        self._step = 0
+
+    def report(self, phase: str, share: float, metrics: Mapping[str, float]) -> None:
+        names = list(PHASES)
+        before = sum(PHASES[name] for name in names[: names.index(phase)])
+        progress = before + PHASES[phase] * share
+        self._store.report_progress(self._run_id, phase, progress)
+        if metrics:
+            self._step += 1
+            self._store.add_metrics(self._run_id, self._step, metrics)
+        self._on_progress(phase, progress)
+        if self._store.cancel_requested(self._run_id):
+            raise Cancelled
+        if self._stop.is_set():
+            raise _Stopped
+
+    def seconds_left(self, budget: str) -> float:
+        began = self._asked.setdefault(budget, time.monotonic())
+        return self._budget_s[budget] - (time.monotonic() - began)
+
+    def elapsed_s(self) -> float:
+        return time.monotonic() - self._began
+
+
+class _Heartbeat:
+    """Keeps the lease alive from a thread of its own while the main one computes for minutes."""
+
+    def __init__(self, store: Store, owner: str) -> None:
+        self._store, self._owner = store, owner
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._beat, name="lease", daemon=True)
+
+    def __enter__(self) -> _Heartbeat:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._stop.set()
+        self._thread.join()
+
+    def _beat(self) -> None:
+        while not self._stop.wait(HEARTBEAT_S):
+            if not self._store.renew_lease(self._owner, LEASE_TTL_S):
+                log.critical("another learner has taken the lease of this home; ending")
+                os._exit(1)
+
+
+def _one_line(error: BaseException) -> str:
+    return " ".join(str(error).split())[:500]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m learner.worker", description="The background learner of a home.")
+    parser.add_argument("--home", required=True, type=Path)
+    parser.add_argument("--model", default="embedded")
+    parser.add_argument("--device", default="auto")
+    options = parser.parse_args()
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
+    home = Home.locate(str(options.home)).create()
+    migrate(home)
+    store = Store(home)
+    stop = threading.Event()
+    for name in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(name, lambda *_: stop.set())
+    try:
+        Learner(home, store, options.model, options.device).serve(stop)
+    except AttuneError as error:
+        raise SystemExit(str(error)) from error
+    finally:
+        store.close()
+
+
+if __name__ == "__main__":
+    main()
