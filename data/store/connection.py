@@ -123,7 +123,7 @@ class Connected:
             yield db
         finally:
             if db.in_transaction:
-                db.execute("COMMIT")
+                db.execute("ROLLBACK")  # nothing was written
 
     def _all_rows(self, sql: str, parameters: Sequence[Any] = ()) -> list[Row]:
         return self._db().execute(sql, parameters).fetchall()

@@ -46,5 +46,11 @@ def chat(store: Store, name: str = "me", question: str = "What is rain?") -> Cha
 
 
 @pytest.fixture
+def make_chat():
+    """`chat` itself, for a test that opens its own store."""
+    return chat
+
+
+@pytest.fixture
 def chatted(store: Store) -> Chatted:
     return chat(store)
