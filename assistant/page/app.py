@@ -145,6 +145,14 @@ def _theme() -> gr.themes.Base:
         body_text_color="var(--at-text)", body_text_color_dark="var(--at-text)",
         button_primary_background_fill="var(--at-accent)", button_primary_background_fill_dark="var(--at-accent)",
         button_primary_text_color="var(--at-on-accent)", button_primary_text_color_dark="var(--at-on-accent)",
+        slider_color="var(--at-accent)", slider_color_dark="var(--at-accent)",
+        block_label_text_color="var(--at-text)", block_label_text_color_dark="var(--at-text)",
+        block_title_text_color="var(--at-text)", block_title_text_color_dark="var(--at-text)",
+        block_info_text_color="var(--at-muted)", block_info_text_color_dark="var(--at-muted)",
+        body_text_color_subdued="var(--at-muted)", body_text_color_subdued_dark="var(--at-muted)",
+        input_background_fill="var(--at-soft)", input_background_fill_dark="var(--at-soft)",
+        checkbox_background_color_selected="var(--at-accent)",
+        checkbox_background_color_selected_dark="var(--at-accent)", block_padding="6px 0",
     )  # fmt: skip
 
 

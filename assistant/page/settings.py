@@ -30,22 +30,22 @@ def build_settings(services: Services, page: gr.Blocks, tab: gr.Tab) -> None:
     with gr.Column(elem_classes="at-sheet at-settings"):
         gr.HTML("<h1>Settings</h1>", padding=False)
         fields: dict[str, Any] = {}
-        with gr.Group(elem_classes="at-card"):
+        with gr.Column(elem_classes="at-card"):
             gr.HTML("<h2>Replies</h2>", padding=False)
             fields["system_prompt"] = gr.Textbox(
                 label="System prompt", info="What every conversation starts from.", lines=3, max_lines=12
             )
             fields["temperature"] = gr.Slider(
-                0, 2, step=0.05, label="Temperature", info="0 always takes the likeliest word."
+                0, 2, step=0.05, label="Temperature", info="0 always takes the likeliest word.", buttons=[]
             )
-            fields["max_tokens"] = gr.Slider(16, 2048, step=8, label="Reply length", info="At most this many tokens.")
-        with gr.Group(elem_classes="at-card"):
+            fields["max_tokens"] = gr.Slider(16, 2048, step=8, label="Reply length", info="At most this many tokens.", buttons=[])
+        with gr.Column(elem_classes="at-card"):
             gr.HTML("<h2>Learning</h2>", padding=False)
             fields["learning"] = gr.Checkbox(label="Learn from my ratings")
-            fields["learn_after"] = gr.Slider(5, 200, step=1, label="Learn after this many new ratings")
-            fields["quiet_minutes"] = gr.Slider(0, 60, step=1, label="and this many quiet minutes")
+            fields["learn_after"] = gr.Slider(5, 200, step=1, label="Learn after this many new ratings", buttons=[])
+            fields["quiet_minutes"] = gr.Slider(0, 60, step=1, label="and this many quiet minutes", buttons=[])
             fields["offer_comparisons"] = gr.Checkbox(label="Now and then ask me to compare two answers")
-        with gr.Group(elem_classes="at-card"):
+        with gr.Column(elem_classes="at-card"):
             gr.HTML("<h2>Page</h2>", padding=False)
             fields["theme"] = gr.Radio(THEMES, label="Colours")
         saved = gr.HTML("", elem_id="at-settings-saved", padding=False)

@@ -6,6 +6,8 @@ import { announce, api, h, icon, iconButton, tell } from "./dom.js";
 const STAR_NAMES = ["1 star", "2 stars", "3 stars", "4 stars", "5 stars"];
 const RETRY_HINT = "Try again";
 
+let explained = false; // the first rating on a page says what will happen with it
+
 /** The row of feedback under one reply. `view` is the message's view and is kept up to date in place;
  * `onEdited()` is called when an edit was saved or taken back. */
 export function makeFeedback(view, { onEdited }) {
@@ -63,7 +65,8 @@ export function makeFeedback(view, { onEdited }) {
       return false;
     }
     waiting -= 1;
-    if (!waiting) show("saved", value === null ? "Taken back" : "Saved");
+    if (!waiting) show("saved", value === null ? "Taken back" : explained ? "Saved" : `Saved. ${state.title}`);
+    explained = true;
     tell("feedback", { kind, title: state.title });
     if (kind === "edit") onEdited();
     return true;

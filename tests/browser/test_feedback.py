@@ -1,0 +1,139 @@
+"""Every kind of feedback: shown as saved, and then in the database by message id."""
+
+from __future__ import annotations
+
+import pytest
+from playwright.sync_api import Page, Route, expect
+
+from tests.browser.conftest import Served, ask, finished, replies, saved
+
+
+def test_thumbs_exclude_one_another_and_a_second_click_takes_back(page: Page, server: Served) -> None:
+    reply = ask(page, "Name a bird.")
+    id_ = reply.get_attribute("data-id") or ""
+    up, down = (reply.get_by_role("button", name=name) for name in ("Good reply", "Bad reply"))
+    up.click()
+    saved(reply)
+    assert server.feedback(id_)["thumb"].value == "up"
+    down.click()
+    expect(up).to_have_attribute("aria-pressed", "false")
+    saved(reply)
+    assert server.feedback(id_)["thumb"].value == "down"
+    down.click()
+    expect(reply.get_by_test_id("save-state")).to_contain_text("Taken back")
+    assert "thumb" not in server.feedback(id_)
+
+
+def test_stars_by_mouse_and_keyboard_beside_a_thumb(page: Page, server: Served) -> None:
+    ask(page, "Name a river.")
+    reply = ask(page, "Name a mountain.")
+    id_ = reply.get_attribute("data-id") or ""
+    reply.get_by_role("button", name="Good reply").click()
+    reply.get_by_role("radio", name="4 stars").click()
+    saved(reply)
+    standing = server.feedback(id_)
+    assert (standing["stars"].value, standing["thumb"].value) == (4, "up")
+    expect(reply.get_by_role("radio", name="4 stars")).to_have_attribute("aria-checked", "true")
+    page.keyboard.press("ArrowLeft")
+    expect(reply.get_by_role("radio", name="3 stars")).to_be_focused()
+    saved(reply)
+    assert server.feedback(id_)["stars"].value == 3
+    other = replies(page).first.get_attribute("data-id") or ""
+    assert server.feedback(other) == {}, "the rating went to another message too"
+
+
+def test_rapid_clicks_leave_the_last_one(page: Page, server: Served) -> None:
+    reply = ask(page, "Name a fish.")
+    for stars in (1, 5, 2, 4):
+        reply.get_by_role("radio", name=f"{stars} star").click()
+    saved(reply)
+    assert server.feedback(reply.get_attribute("data-id") or "")["stars"].value == 4
+
+
+def test_a_comment(page: Page, server: Served) -> None:
+    reply = ask(page, "Name a metal.")
+    reply.get_by_role("button", name="Comment", exact=True).click()
+    reply.get_by_role("textbox", name="Your comment").fill("Too long, and <b>no</b> example.")
+    reply.get_by_role("button", name="Save comment").click()
+    saved(reply)
+    assert server.feedback(reply.get_attribute("data-id") or "")["comment"].value == "Too long, and <b>no</b> example."
+
+
+def test_an_edit_is_shown_and_the_original_kept(page: Page, server: Served) -> None:
+    reply = ask(page, "Name a planet.")
+    id_ = reply.get_attribute("data-id") or ""
+    original = server.store.message(server.user_id, id_).content
+    reply.get_by_role("button", name="Edit reply").click()
+    reply.get_by_role("textbox", name="Edit the reply").fill("**Saturn.**")
+    reply.get_by_role("button", name="Save edit").click()
+    expect(reply.locator(".at-reply-text").first).to_have_text("Saturn.")
+    saved(reply)
+    assert server.feedback(id_)["edit"].value == "**Saturn.**"
+    assert server.store.message(server.user_id, id_).content == original
+    reply.get_by_text("Show original").click()
+    expect(reply.locator(".at-original")).to_contain_text(original.split()[0])
+    page.reload()
+    expect(replies(page).last.locator(".at-reply-text").first).to_have_text("Saturn.")
+
+
+def test_two_answers_are_compared(page: Page, server: Served) -> None:
+    page.get_by_role("button", name="Compare two answers").click()
+    box = page.get_by_role("textbox", name="Message", exact=True)
+    box.fill("Name two colours.")
+    box.press("Enter")
+    page.get_by_role("button", name="B is better").click()
+    expect(replies(page)).to_have_count(1)
+    reply = finished(replies(page).first)
+    expect(reply.get_by_role("group", name="Variants")).to_contain_text("2/2")
+    ranking = [e for e in server.store.standing_feedback(server.user_id) if e.kind == "ranking"][-1]
+    comparison = server.store.comparison(server.user_id, ranking.comparison_id or "")
+    shown_second, shown_first = comparison.reply_ids[1], comparison.reply_ids[0]
+    assert ranking.value["order"] == [[shown_second], [shown_first]]
+    expect(reply).to_have_attribute("data-id", shown_second)
+
+
+def test_what_could_not_be_saved_says_so_and_can_be_tried_again(page: Page, server: Served) -> None:
+    reply = ask(page, "Name a flower.")
+    id_ = reply.get_attribute("data-id") or ""
+
+    def refuse(route: Route) -> None:
+        route.fulfill(status=500, json={"error": {"message": "The disk is full."}})
+
+    page.route("**/v1/feedback", refuse)
+    reply.get_by_role("radio", name="5 stars").click()
+    state = reply.get_by_test_id("save-state")
+    expect(state).to_have_attribute("data-state", "failed")
+    expect(state).to_contain_text("The disk is full.")
+    expect(reply.get_by_role("radio", name="5 stars")).to_have_attribute("aria-checked", "false")
+    assert server.feedback(id_) == {}
+    page.unroute("**/v1/feedback")
+    state.get_by_role("button", name="Try again").click()
+    saved(reply)
+    assert server.feedback(id_)["stars"].value == 5
+
+
+def test_saved_is_never_shown_before_the_server_has_answered(page: Page, server: Served) -> None:
+    reply = ask(page, "Name a tool.")
+    held: list[Route] = []
+    page.route("**/v1/feedback", lambda route: held.append(route))
+    reply.get_by_role("button", name="Good reply").click()
+    state = reply.get_by_test_id("save-state")
+    expect(state).to_have_attribute("data-state", "saving")
+    assert server.feedback(reply.get_attribute("data-id") or "") == {}
+    held[0].continue_()
+    saved(reply)
+    assert "thumb" in server.feedback(reply.get_attribute("data-id") or "")
+
+
+@pytest.mark.parametrize("kind", ["thumb", "comment"])
+def test_ratings_are_listed_in_the_profile_and_can_be_taken_back(page: Page, server: Served, kind: str) -> None:
+    reply = ask(page, "Name a country.")
+    event = server.store.add_feedback(
+        server.user_id, kind, "up" if kind == "thumb" else "fine", message_id=reply.get_attribute("data-id")
+    )  # type: ignore[arg-type]
+    page.get_by_role("tab", name="Profile").click()
+    row = page.locator(f'[data-feedback="{event.id}"]')
+    expect(row).to_contain_text("Waiting for the next update.")
+    row.get_by_role("button", name="Take back").click()
+    expect(row).to_have_count(0)
+    assert server.store.feedback_event(server.user_id, event.id).retracted_by is not None

@@ -1,0 +1,117 @@
+"""Profile and Settings: versions, taking the profile along, starting anew, what is set."""
+
+from __future__ import annotations
+
+import zipfile
+from pathlib import Path
+
+from playwright.sync_api import Page, expect
+
+from tests.browser.conftest import Served, ask
+
+
+def test_counts_and_learn_now(page: Page, server: Served) -> None:
+    ask(page, "Name a number.").get_by_role("radio", name="2 stars").click()
+    page.get_by_role("tab", name="Profile").click()
+    counts = server.store.feedback_counts(server.user_id)
+    expect(page.locator('[data-kind="stars"] strong')).to_have_text(str(counts["stars"]))
+    page.get_by_role("button", name="Learn now").click()
+    expect(page.get_by_test_id("learning-words")).to_have_text("Learning starts soon")
+    run = server.store.list_runs(server.user_id, limit=1)[0]
+    assert (run.state, run.trigger) == ("queued", "manual")
+    page.get_by_role("button", name="Cancel", exact=True).last.click()
+    expect(page.get_by_role("button", name="Learn now")).to_be_enabled()
+    assert server.store.run(server.user_id, run.id).state == "cancelled"
+
+
+def test_pause_and_resume(page: Page, server: Served) -> None:
+    page.get_by_role("tab", name="Profile").click()
+    page.get_by_role("button", name="Pause").click()
+    expect(page.get_by_role("button", name="Resume")).to_be_visible()
+    assert server.store.settings(server.user_id)["paused"] is True
+    page.get_by_role("button", name="Resume").click()
+    expect(page.get_by_role("button", name="Pause")).to_be_visible()
+    assert server.store.settings(server.user_id)["paused"] is False
+
+
+def test_the_export_is_a_whole_profile(page: Page, tmp_path: Path) -> None:
+    ask(page, "Name a shape.")
+    page.get_by_role("tab", name="Profile").click()
+    with page.expect_download() as download:
+        page.get_by_role("link", name="Export profile").click()
+    path = tmp_path / "profile.zip"
+    download.value.save_as(path)
+    assert {"profile.json", "feedback.jsonl", "conversations.jsonl"} <= set(zipfile.ZipFile(path).namelist())
+
+
+def test_a_broken_import_changes_nothing_and_says_why(page: Page, server: Served, tmp_path: Path) -> None:
+    broken = tmp_path / "broken.zip"
+    broken.write_bytes(b"not a zip")
+    before = len(server.store.list_conversations(server.user_id, limit=200))
+    page.get_by_role("tab", name="Profile").click()
+    page.get_by_label("Profile file to import").set_input_files(broken)
+    expect(page.get_by_role("alert")).to_be_visible()
+    assert len(server.store.list_conversations(server.user_id, limit=200)) == before
+
+
+def test_a_reset_needs_the_word_typed_and_can_be_undone(page: Page, server: Served) -> None:
+    ask(page, "Name a season.").get_by_role("button", name="Good reply").click()
+    page.get_by_role("tab", name="Profile").click()
+    expect(page.locator('[data-kind="thumb"] strong')).not_to_have_text("0")
+    page.get_by_text("Reset", exact=True).first.click()
+    page.get_by_label("What to reset").select_option("feedback")
+    button = page.get_by_role("button", name="Reset", exact=True)
+    expect(button).to_be_disabled()
+    page.get_by_label("Type reset to confirm").fill("reset")
+    button.click()
+    expect(page.locator('[data-kind="thumb"] strong')).to_have_text("0")
+    assert server.store.feedback_counts(server.user_id)["thumb"] == 0
+    page.get_by_role("button", name="Undo the last reset").click()
+    expect(page.locator('[data-kind="thumb"] strong')).not_to_have_text("0")
+
+
+def test_a_new_version_is_announced_and_can_be_left_again(page: Page, server: Served) -> None:
+    ask(page, "Name a star.")
+    number = server.store.next_version_number(server.user_id)
+    server.store.record_version(
+        server.user_id, number, 0, "embedded", "0" * 64, "accepted",
+        {"win_rate": 0.7, "learnt": [{"text": "prefers shorter replies", "probability": 0.97, "ratings": 12}]},
+        "promoted",
+    )  # fmt: skip
+    try:
+        expect(page.get_by_text(f"Version {number} is live: it writes from the next reply on.")).to_be_visible()
+        page.get_by_role("tab", name="Profile").click()
+        expect(page.get_by_text("prefers shorter replies")).to_be_visible()
+        expect(page.get_by_text("97 % sure, from 12 ratings")).to_be_visible()
+        page.get_by_role("button", name="Use the base").click()
+        expect(page.locator('[data-version="0"]')).to_contain_text("live")
+        assert server.store.live_version(server.user_id) == 0
+        assert server.store.publications(server.user_id)[-1].reason == "rollback"
+    finally:
+        server.store.publish(server.user_id, 0, "rollback")
+
+
+def test_settings_are_stored_and_come_back(page: Page, server: Served) -> None:
+    page.get_by_role("tab", name="Settings").click()
+    prompt = page.get_by_role("textbox", name="System prompt")
+    prompt.fill("Answer like a pirate.")
+    page.get_by_role("checkbox", name="Learn from my ratings").click()
+    expect(page.get_by_text("Saved: Learn from my ratings")).to_be_visible()
+    stored = server.store.settings(server.user_id)
+    assert (stored["system_prompt"], stored["learning"]) == ("Answer like a pirate.", False)
+    page.reload()
+    page.get_by_role("tab", name="Settings").click()
+    expect(prompt).to_have_value("Answer like a pirate.")
+    server.store.update_settings(server.user_id, {"system_prompt": "", "learning": True})
+
+
+def test_dark_is_kept_from_the_first_paint_on(page: Page) -> None:
+    page.get_by_role("tab", name="Settings").click()
+    page.get_by_role("radio", name="Dark").check()
+    page.wait_for_function("document.body.classList.contains('dark')")
+    page.reload()
+    page.wait_for_function("document.body.classList.contains('dark')")
+    page.get_by_role("tab", name="Settings").click()
+    expect(page.get_by_role("radio", name="Dark")).to_be_checked()
+    page.get_by_role("radio", name="As the system").check()
+    page.wait_for_function("!document.body.classList.contains('dark')")
