@@ -201,9 +201,7 @@ KINDS = st.sampled_from([("thumb", "up"), ("thumb", "down"), *[("stars", i) for 
 
 @settings(max_examples=100, deadline=None)
 @given(
-    said=st.lists(
-        st.tuples(KINDS, st.sampled_from(["a", "b", "d", "gone"]), st.booleans()), max_size=12
-    ),
+    said=st.lists(st.tuples(KINDS, st.sampled_from(["a", "b", "d", "gone"]), st.booleans()), max_size=12),
     shuffled=st.randoms(),
 )
 def test_nothing_standing_is_lost_and_order_does_not_matter(said, shuffled):

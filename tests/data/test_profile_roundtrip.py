@@ -300,9 +300,7 @@ def test_sweep_removes_old_folders_without_a_row_and_nothing_else(store, home, l
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=30)
 
 
-@settings(
-    max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     title=TEXT, turns=st.lists(st.tuples(TEXT, TEXT.filter(str.strip)), max_size=4),
     stars=st.lists(st.integers(1, 5), max_size=4), note=TEXT.filter(str.strip),

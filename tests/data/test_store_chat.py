@@ -13,7 +13,9 @@ from data.types import Turn
 
 
 def test_a_tree_comes_back_as_it_was_written(store, chatted):
-    follow_up = store.add_message(chatted.user.id, chatted.conversation.id, chatted.sibling.id, "user", "Why?")
+    follow_up = store.add_message(
+        chatted.user.id, chatted.conversation.id, chatted.sibling.id, "user", "Why?"
+    )
     tree = store.messages(chatted.user.id, chatted.conversation.id)
     assert [m.id for m in tree] == [chatted.question.id, chatted.reply.id, chatted.sibling.id, follow_up.id]
     path = store.path(chatted.user.id, follow_up.id)
@@ -88,7 +90,9 @@ def test_conversations_are_listed_by_last_use_and_paged(store, chatted):
     store.add_message(user, chatted.conversation.id, None, "user", "again")
     with store._write() as db:  # times of their own, as if minutes apart
         for i, conversation in enumerate([*others, chatted.conversation]):
-            db.execute("UPDATE conversations SET updated_at = ? WHERE id = ?", (f"2026-01-0{i}", conversation.id))
+            db.execute(
+                "UPDATE conversations SET updated_at = ? WHERE id = ?", (f"2026-01-0{i}", conversation.id)
+            )
     everything = [c.id for c in store.list_conversations(user)]
     assert everything == [chatted.conversation.id, *[c.id for c in reversed(others)]]
     first = store.list_conversations(user, limit=2)
