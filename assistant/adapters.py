@@ -14,7 +14,8 @@ from collections import Counter
 from dataclasses import dataclass
 from functools import partial
 
-from assistant.engine import Engine, GenerationFailed
+from assistant.engine import Engine
+from assistant.errors import GenerationFailed
 from data.adapter_files import adapter_sha256
 from data.errors import AttuneError, Invalid, NotFound
 from data.home import Home

@@ -7,14 +7,15 @@ from typing import Any
 
 from fastapi import FastAPI, Request, Response
 from fastapi.openapi.utils import get_openapi
+from fastapi.routing import APIRoute
 from starlette.exceptions import HTTPException
-from starlette.routing import Match
 
 from assistant import api_chat, api_conversations, api_feedback, api_learner, api_profile, login
 from assistant.api_errors import install_errors
 from assistant.services import Services
 
 _METHODS = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]
+_PARTS = (api_chat, api_feedback, api_learner, api_profile, api_conversations)
 _STARTED = time.monotonic()
 
 
@@ -26,7 +27,7 @@ def new_app() -> FastAPI:
 def add_routes(app: FastAPI, services: Services) -> None:
     install_errors(app)
     app.include_router(login.router)
-    for part in (api_chat, api_feedback, api_learner, api_profile, api_conversations):
+    for part in _PARTS:
         app.include_router(part.router)
 
     @app.get("/healthz")
@@ -50,20 +51,20 @@ def add_routes(app: FastAPI, services: Services) -> None:
     @app.api_route("/v1/{rest:path}", methods=_METHODS, include_in_schema=False)
     async def nothing_here(request: Request) -> Response:
         # Without this, unknown /v1 paths would fall through to the page.
-        raise _not_here(app, request)
+        raise _not_here(request.url.path)
 
     @app.get("/favicon.ico", include_in_schema=False)
     async def no_icon() -> Response:
         return Response(status_code=204)
 
 
-def _not_here(app: FastAPI, request: Request) -> HTTPException:
+def _not_here(path: str) -> HTTPException:
     """405 where the path exists for other methods, else 404."""
     allowed: set[str] = set()
-    for route in app.router.routes:
-        methods = getattr(route, "methods", None)
-        if methods and route.matches(request.scope)[0] == Match.PARTIAL:
-            allowed |= methods
+    for part in _PARTS:
+        for route in part.router.routes:
+            if isinstance(route, APIRoute) and route.path_regex.match(path):
+                allowed |= route.methods or set()
     if allowed:
         return HTTPException(405, headers={"Allow": ", ".join(sorted(allowed))})
     return HTTPException(404)

@@ -11,7 +11,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
-from assistant.engine import Busy, GenerationFailed
+from assistant.errors import Busy, GenerationFailed
 from data.errors import AttuneError, Conflict, Invalid, NotFound
 
 log = logging.getLogger(__name__)

@@ -17,6 +17,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
 from typing import Any, TypeVar
 
+from assistant.errors import Busy, GenerationFailed
 from assistant.text_stream import TextStream
 from data.errors import AttuneError
 from data.types import FinishReason
@@ -25,14 +26,6 @@ from learner.modeling.decode import Decoder, SamplingSettings
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
-
-
-class Busy(AttuneError):
-    """Too many requests are waiting already; the person should try again in a little while."""
-
-
-class GenerationFailed(AttuneError):
-    """The model failed while it wrote; the message says how."""
 
 
 class Generation:

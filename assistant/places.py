@@ -42,6 +42,8 @@ class Places:
         """A new message after `parent_id`, else after the newest one, else in a new conversation."""
         check_text(text)
         new = (Turn("user", text),)
+        if conversation_id is None and parent_id is not None:
+            conversation_id = self._store.message(user_id, parent_id).conversation_id
         if conversation_id is None:
             return Place(None, str(self._store.settings(user_id)["system_prompt"]), (), new)
         conversation = self._store.conversation(user_id, conversation_id)

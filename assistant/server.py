@@ -15,28 +15,35 @@ import threading
 from collections.abc import Sequence
 from dataclasses import replace
 from types import FrameType
+from typing import TYPE_CHECKING
 
 import uvicorn
 from fastapi import FastAPI
 
 import assistant.offline  # noqa: F401  (before anything that could call out)
-from assistant.adapters import Adapters
-from assistant.api import add_routes, new_app
 from assistant.auth import Auth
-from assistant.chat import Chat
-from assistant.engine import Engine
 from assistant.guard import Guard, is_loopback
 from assistant.services import Options, Services
 from data.errors import AttuneError, Conflict, Invalid
 from data.home import Home
 from data.store import Store
-from learner.modeling.base import BaseModel, load_base
 
-log = logging.getLogger(__name__)
+if TYPE_CHECKING:
+    from learner.modeling.base import BaseModel
+
+# The model's libraries take many seconds to import. What can be refused (a port in use, say) is refused
+# before, so they are imported inside the functions that need them.
 
 
 def build_app(home: Home, store: Store, base: BaseModel, options: Options) -> FastAPI:
     """The whole application on a loaded model. Its engine runs from now on; `close_app` ends it."""
+    from assistant.adapters import Adapters
+    from assistant.api import add_routes, new_app
+    from assistant.chat import Chat
+    from assistant.engine import Engine
+
+    store.record_base(base.spec)
+    store.interrupt_unfinished()
     engine = Engine(base, max_rows=options.max_rows)
     adapters = Adapters(store, home, base, engine)
     chat = Chat(home, store, engine, adapters, base)
@@ -95,9 +102,9 @@ def serve(options: Options, home: Home) -> None:
             )
         listening = bind(options.host, options.port)
         options = replace(options, port=listening.getsockname()[1])
+        from learner.modeling.base import load_base
+
         base = load_base(options.model, home.models_dir, options.device, trainable=False)
-        store.record_base(base.spec)
-        store.interrupt_unfinished()
         app = build_app(home, store, base, options)
         try:
             config = uvicorn.Config(
@@ -120,7 +127,8 @@ class _Server(uvicorn.Server):
 
     def __init__(self, config: uvicorn.Config, app: FastAPI) -> None:
         super().__init__(config)
-        self._engine: Engine = app.state.services.engine
+        services: Services = app.state.services
+        self._engine = services.engine
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         threading.Thread(target=self._engine.close, name="stop-engine").start()

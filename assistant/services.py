@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from assistant.adapters import Adapters
-from assistant.chat import Chat
-from assistant.engine import Engine
 from data.errors import NotFound
 from data.home import Home
 from data.store import Store
 from data.types import User
-from learner.modeling.base import BaseModel
+
+if TYPE_CHECKING:  # importing the model's libraries takes seconds; whoever only guards or refuses needs none
+    from assistant.adapters import Adapters
+    from assistant.chat import Chat
+    from assistant.engine import Engine
+    from learner.modeling.base import BaseModel
 
 USER_KEY = "attune.user"  # where the guard leaves the person in a request's ASGI scope
 

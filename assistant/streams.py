@@ -12,7 +12,8 @@ import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from assistant.engine import Generation, GenerationFailed
+from assistant.engine import Generation
+from assistant.errors import GenerationFailed
 from data.errors import AttuneError
 from data.store import Store
 from data.types import Conversation, FinishReason, Message
