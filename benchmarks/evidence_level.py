@@ -21,7 +21,7 @@ from scipy import stats
 from benchmarks.raters import Pool, Rater, base_replies, likes_it_short, mixed_taste, no_taste, read_pool
 from data.types import Observation
 from learner.reward.design import Design, build_design, join
-from learner.reward.evidence import FOLDS, CrossFit, deal_folds, evidence_gain
+from learner.reward.evidence import FOLDS, CrossFit, Feedback, deal_folds, evidence_gain
 from learner.reward.model import RewardConfig, fit
 
 
@@ -47,7 +47,7 @@ def judge(
     config = RewardConfig()
     fold = deal_folds(both.roots, FOLDS)
     gains = np.zeros(len(both))
-    for k, part in enumerate(CrossFit(both, fold, config).gains(both.replies)):
+    for k, part in enumerate(CrossFit(both, fold, config).gains(Feedback.of(both))):
         gains[fold == k] = part
     model = fit(train, config)
     held_gains = model.log_likelihood(held) - model.intercepts_only_log_likelihood(held)

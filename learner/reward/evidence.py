@@ -5,12 +5,15 @@ log-likelihood of the fold's feedback is compared with that of a person without 
 cut-points and ties, weights 0). All feedback serves, not only the fixed fifth that is held out: of 40
 pieces that fifth is eight, which no honest test can read much from.
 
-Its level comes from randomisation, not from a normal approximation: for somebody who rates at random the
-features of the replies say nothing about the ratings, so the features may be exchanged among the replies
-that were rated in the same way, among the replies of one ranking, and between an edit and its original.
-Every exchange gives another gain; the p-value is the share of them that reach the real one, which is valid
-whatever the sample size, the number of features and the statistic.  (Weights come from one Newton step from
-zero, both for the real and for the exchanged feedback: a full fit would add nothing but minutes.)
+Its level comes from randomisation, not from a normal approximation: for somebody who rates at random, other
+feedback would have been as likely - the same thumbs and stars dealt to other replies, the replies of a
+ranking in another order, an edit and its original changed over. Every exchange gives another gain; the
+p-value is the share of them that reach the real one, which is valid whatever the sample size, the number of
+features and the statistic. (Weights come from one Newton step from zero, for the real feedback as for the
+exchanged: a full fit would add nothing but minutes.)
+
+What it does not allow for: moods. Somebody whose ratings within one conversation go together for reasons
+that have nothing to do with the replies is not covered by dealing them out one by one.
 
 The number of exchanges is cut short as soon as enough of them reach the real gain (Besag and Clifford 1991,
 still a valid p-value). Alpha is the caller's: 5 % are spent over all updates of a person, not in each.
@@ -23,6 +26,7 @@ import hashlib
 from collections import defaultdict
 from dataclasses import dataclass
 from math import ceil
+from typing import NamedTuple
 
 import numpy as np
 
@@ -77,8 +81,8 @@ def evidence_gain(
             False, 1.0, alpha, 0.0, held_out_gain, predictable, len(set(design.roots)), 0, reason
         )
     crossfit = CrossFit(design, fold, config)
-    gain = crossfit.gain(design.replies)
-    p_value, exchanges = _randomisation(design, crossfit, gain, alpha, np.random.default_rng(seed))
+    gain = crossfit.gain(Feedback.of(design))
+    p_value, exchanges = _randomisation(Exchange(design), crossfit, gain, alpha, np.random.default_rng(seed))
     learnable = gain > 0 and p_value <= alpha
     if learnable:
         reason = f"a taste explains the ratings better than none does ({gain:.1f} nats, p = {p_value:.2g})"
@@ -107,24 +111,45 @@ def deal_folds(roots: tuple[str, ...], folds: int) -> IntArray:
     return np.array([fold_of[root] for root in roots], dtype=np.int64)
 
 
+class Feedback(NamedTuple):
+    """What differs between the real feedback and an exchanged one."""
+
+    replies: Array  # (R, F) features
+    thumb_sign: IntArray  # (T,)
+    star_level: IntArray  # (S,)
+
+    @classmethod
+    def of(cls, design: Design) -> Feedback:
+        return cls(design.replies, design.thumbs[:, 2], design.stars[:, 2])
+
+
 class CrossFit:
-    """The cross-fitted gain as a function of the replies' features alone."""
+    """The cross-fitted gain, of the real feedback or of an exchanged one."""
 
     def __init__(self, design: Design, fold: IntArray, config: RewardConfig) -> None:
         features = design.replies.shape[1]
         self.start = fit_intercepts(design, config)
-        self.parts = [design.subset(fold == k) for k in range(int(fold.max()) + 1)]
+        folds = range(int(fold.max()) + 1)
+        self.parts = [design.subset(fold == k) for k in folds]
+        self.thumbs = [np.flatnonzero(fold[design.thumbs[:, 0]] == k) for k in folds]
+        self.stars = [np.flatnonzero(fold[design.stars[:, 0]] == k) for k in folds]
         prior = prior_of(design, config)  # wishes stay in every fold: they are not what is predicted
         self.prior = Prior(prior.mean[:features], prior.precision[:features, :features])
 
-    def gain(self, replies: Array) -> float:
-        """Nats over intercepts alone, summed over all observations; replies: (R, F)."""
-        return float(sum(gains.sum() for gains in self.gains(replies)))
+    def gain(self, feedback: Feedback) -> float:
+        """Nats over intercepts alone, summed over all observations."""
+        return float(sum(gains.sum() for gains in self.gains(feedback)))
 
-    def gains(self, replies: Array) -> list[Array]:
+    def gains(self, feedback: Feedback) -> list[Array]:
         """The same, observation by observation, fold by fold."""
-        terms = [lk.gather(part.with_replies(replies)) for part in self.parts]
-        features = replies.shape[1]
+        terms = [
+            lk.gather(part.with_replies(feedback.replies))._replace(
+                thumb_sign=feedback.thumb_sign[thumbs].astype(np.float64),
+                star_level=feedback.star_level[stars],
+            )
+            for part, thumbs, stars in zip(self.parts, self.thumbs, self.stars, strict=True)
+        ]
+        features = feedback.replies.shape[1]
         slopes = [lk.gradient(self.start, t)[:features] for t in terms]
         information = [lk.weight_information(self.start, t) for t in terms]
         slope = np.sum(slopes, axis=0) + self.prior.precision @ self.prior.mean
@@ -137,32 +162,53 @@ class CrossFit:
         return out
 
 
-def exchange(design: Design, rng: np.random.Generator) -> Array:
-    """(R, F) features exchanged among replies that nothing but their features tells apart."""
-    target = np.arange(len(design.replies))
-    ways: dict[int, int] = defaultdict(int)  # row -> how it was rated: 1 thumb, 2 stars, 3 both
-    for bit, table in ((1, design.thumbs), (2, design.stars)):
-        for row in np.unique(table[:, 1]):
-            ways[int(row)] |= bit
-    for way in (1, 2, 3):
-        rows = np.array([row for row, bits in ways.items() if bits == way], dtype=np.int64)
-        target[rows] = rng.permutation(rows)
-    for ranking in design.rankings:
-        shown = np.array(ranking.rows)
-        target[shown] = rng.permutation(shown)
-    swapped = design.edits[rng.random(len(design.edits)) < 0.5]
-    target[swapped[:, 1]], target[swapped[:, 2]] = swapped[:, 2], swapped[:, 1]
-    return design.replies[target]
+class Exchange:
+    """Draws feedback that is as likely as the real one for a person without taste.
+
+    A reply's thumb and stars move together to another reply that was rated in the same way (a random rater
+    may still be consistent); features, folds and conversations stay where they are, so that replies of one
+    conversation remain as alike as they are.
+    """
+
+    def __init__(self, design: Design) -> None:
+        self.design = design
+        held: dict[int, tuple[list[int], list[int]]] = defaultdict(lambda: ([], []))
+        for which, table in enumerate((design.thumbs, design.stars)):
+            for index, row in enumerate(table[:, 1]):
+                held[int(row)][which].append(index)
+        strata: dict[tuple[int, int], list[tuple[list[int], list[int]]]] = defaultdict(list)
+        for thumbs, stars in held.values():
+            strata[len(thumbs), len(stars)].append((thumbs, stars))
+        # of each stratum: (replies, thumbs a reply) and (replies, stars a reply) indices into the tables
+        self.strata = [
+            tuple(np.array([bundle[i] for bundle in bundles], dtype=np.int64) for i in (0, 1))
+            for bundles in strata.values()
+        ]
+
+    def draw(self, rng: np.random.Generator) -> Feedback:
+        design = self.design
+        sign, level = design.thumbs[:, 2].copy(), design.stars[:, 2].copy()
+        for thumbs, stars in self.strata:
+            order = rng.permutation(len(thumbs))
+            sign[thumbs] = design.thumbs[thumbs[order], 2]
+            level[stars] = design.stars[stars[order], 2]
+        target = np.arange(len(design.replies))
+        for ranking in design.rankings:
+            shown = np.array(ranking.rows)
+            target[shown] = rng.permutation(shown)
+        swapped = design.edits[rng.random(len(design.edits)) < 0.5]
+        target[swapped[:, 1]], target[swapped[:, 2]] = swapped[:, 2], swapped[:, 1]
+        return Feedback(design.replies[target], sign, level)
 
 
 def _randomisation(
-    design: Design, crossfit: CrossFit, gain: float, alpha: float, rng: np.random.Generator
+    exchange: Exchange, crossfit: CrossFit, gain: float, alpha: float, rng: np.random.Generator
 ) -> tuple[float, int]:
     """(p-value, exchanges made)."""
     most = min(MOST_EXCHANGES, max(LEAST_EXCHANGES, ceil(10 / alpha)))
     reached = 0
     for made in range(1, most + 1):
-        reached += crossfit.gain(exchange(design, rng)) >= gain
+        reached += crossfit.gain(exchange.draw(rng)) >= gain
         if reached >= ENOUGH_REACHED:
             return reached / made, made
     return (reached + 1) / (most + 1), most
