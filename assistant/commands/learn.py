@@ -12,6 +12,7 @@ from assistant.commands.models import model_of, prepare_model
 from assistant.commands.opened import opened, show
 from assistant.learner_state import run_values
 from data.errors import AttuneError
+from data.store import Store
 from data.types import LearningRun
 
 
@@ -30,13 +31,24 @@ def learn(options: argparse.Namespace) -> int:
         )
         with Progress(*columns, console=Console(stderr=True)) as bar:
             task = bar.add_task("starting", total=1.0)
-            run = learner.learn_now(
-                this.user.id, lambda phase, share: bar.update(task, description=phase, completed=share)
-            )
+            try:
+                run = learner.learn_now(
+                    this.user.id, lambda phase, share: bar.update(task, description=phase, completed=share)
+                )
+            except KeyboardInterrupt:
+                end_interrupted_run(this.store, this.user.id)
+                raise
     if run.state == "failed":
         raise AttuneError(run.reason or "The update failed.")
     show(options, run_values(run, this.user.name), lambda: report_text(run))
     return 0
+
+
+def end_interrupted_run(store: Store, user_id: str) -> None:
+    """Ctrl-C means it: the run ends here, instead of starting again with the next learner."""
+    for run in store.list_runs(user_id, limit=1):
+        if run.state in ("queued", "running"):
+            store.finish_run(run.id, "cancelled", reason="Interrupted on the command line; nothing was kept.")
 
 
 def report_text(run: LearningRun) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import importlib
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -55,8 +56,7 @@ def import_(options: argparse.Namespace) -> int:
 
 
 def export_data(options: argparse.Namespace) -> int:
-    from data import datasets
-
+    datasets = importlib.import_module("data.datasets")  # offered only where there is one
     with opened(options) as this:
         result = datasets.export_data(
             this.store, this.user.id, options.format, options.trainer, Path(options.out).expanduser()
