@@ -12,7 +12,7 @@ from typing import Any
 import gradio as gr
 from fastapi import FastAPI
 
-from assistant.page.component import STATIC, Panel, serve_static, static_url
+from assistant.page.component import STATIC, make_panel, serve_static, static_url
 from assistant.page.profile import build_profile
 from assistant.page.settings import build_settings
 from assistant.page.sidebar import Conversations
@@ -23,9 +23,10 @@ from assistant.services import Services
 
 LOOK_EVERY_S = 2.0  # how often an open page asks what the learner does and which version is live
 AT_ONCE = 32  # events of one kind that may run side by side: people do not wait for one another
-# The colours chosen in Settings hold from the first paint; Gradio itself knows only the system's.
+# The colours chosen in Settings hold from the start; Gradio itself knows only the system's, and sets its
+# class more than once while it loads.
 FIRST_PAINT = """
-addEventListener("DOMContentLoaded", () => {
+(() => {
   const theme = localStorage.getItem("attune.theme");
   if (theme !== "dark" && theme !== "light") return;
   const hold = () => {
@@ -35,7 +36,7 @@ addEventListener("DOMContentLoaded", () => {
   watching.observe(document.body, { attributes: true, attributeFilter: ["class"] });
   setTimeout(() => watching.disconnect(), 4000);
   hold();
-});
+})();
 """
 QUIET: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}
 
@@ -64,20 +65,24 @@ def mount_page(app: FastAPI, services: Services) -> None:
 
 def build_page(services: Services) -> gr.Blocks:
     """The page as Gradio blocks, every event wired."""
-    with gr.Blocks(title="Attune", analytics_enabled=False, fill_width=True, elem_id="at-app", elem_classes="at-app") as page:
+    with gr.Blocks(
+        title="Attune", analytics_enabled=False, fill_width=True, elem_id="at-app", elem_classes="at-app"
+    ) as page:
         address = gr.Textbox(visible=False, elem_id="at-address")
-        side = Panel("sidebar.js", ["open", "new", "rename", "delete", "restore", "search"], elem_id="at-side")
+        side = make_panel(
+            "sidebar.js", ["open", "new", "rename", "delete", "restore", "search"], elem_id="at-side"
+        )
         with gr.Column(elem_id="at-main"):
-            status = Panel("status.js", [], elem_id="at-status")
+            status = make_panel("status.js", [], elem_id="at-status")
             with gr.Tabs(elem_id="at-tabs", selected="chat") as tabs:
                 with gr.Tab("Chat", id="chat"):
-                    conversation = Panel(
+                    conversation = make_panel(
                         "conversation.js",
                         ["send", "say_again", "regenerate", "stop", "refresh", "show"],
                         value=empty_view(),
                         elem_id="at-conversation",
                     )
-                    turn = Panel("turn.js", [], elem_id="at-turn")
+                    turn = make_panel("turn.js", [], elem_id="at-turn")
                 with gr.Tab("Profile", id="profile") as profile_tab:
                     build_profile(services, page, profile_tab)
                 with gr.Tab("Settings", id="settings") as settings_tab:
@@ -89,7 +94,7 @@ def build_page(services: Services) -> gr.Blocks:
 
 
 def _wire_chat(
-    services: Services, page: gr.Blocks, address: gr.Textbox, side: Panel, conversation: Panel, turn: Panel,
+    services: Services, page: gr.Blocks, address: gr.Textbox, side: gr.HTML, conversation: gr.HTML, turn: gr.HTML,
     tabs: gr.Tabs,
 ) -> None:  # fmt: skip
     turns, conversations = Turns(services), Conversations(services)
@@ -119,7 +124,7 @@ def _wire_chat(
     side.search(conversations.search, None, side, trigger_mode="always_last", **QUIET)
 
 
-def _wire_status(services: Services, page: gr.Blocks, status: Panel) -> None:
+def _wire_status(services: Services, page: gr.Blocks, status: gr.HTML) -> None:
     """What may change without a click: the learner's progress and the live version."""
 
     def look(shown: Any, request: gr.Request) -> Any:
@@ -159,6 +164,10 @@ def _theme() -> gr.themes.Base:
 def _head() -> str:
     """Styles before the first paint, scripts fetched while Gradio still starts."""
     url = static_url()
-    styles = "".join(f'<link rel="stylesheet" href="{url}/{name}">' for name in ("page.css", "conversation.css"))
-    scripts = "".join(f'<link rel="modulepreload" href="{url}/{path.name}">' for path in sorted(STATIC.glob("*.js")))
+    styles = "".join(
+        f'<link rel="stylesheet" href="{url}/{name}">' for name in ("page.css", "conversation.css")
+    )
+    scripts = "".join(
+        f'<link rel="modulepreload" href="{url}/{path.name}">' for path in sorted(STATIC.glob("*.js"))
+    )
     return f'<meta name="color-scheme" content="light dark">{styles}{scripts}<script>{FIRST_PAINT}</script>'

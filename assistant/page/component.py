@@ -44,34 +44,26 @@ def serve_static(app: FastAPI) -> None:
     app.mount(static_url(), _Immutable(directory=STATIC), name="page_static")
 
 
-class Panel(gr.HTML):
-    """`module` (a file in static/) exports `mount({element, trigger, props, watch})`; `events` are the
-    names it may trigger, each of them a listener of this component (`panel.send(handler)`)."""
+def make_panel(module: str, events: Sequence[str], value: Any = None, **kwargs: Any) -> gr.HTML:
+    """A component drawn by `module`, a file in static/ that exports `mount({element, trigger, props, watch})`.
 
-    def __init__(self, module: str, events: Sequence[str], value: Any = None, **kwargs: Any) -> None:
-        # The event names must stand quoted in the script: that is how gr.HTML knows that they exist.
-        script = (
-            f"const events = {json.dumps(list(events))};"
-            f'import("{static_url()}/{module}")'
-            ".then((m) => m.mount({element, trigger, props, watch, events}))"
-            '.catch((e) => { element.textContent = "This page could not be drawn: " + e; });'
-        )
-        super().__init__(
-            value,
-            html_template="",
-            css_template="",
-            js_on_load=script,
-            apply_default_css=False,
-            container=False,
-            padding=False,
-            **kwargs,
-        )
-
-    def get_block_name(self) -> str:
-        return "html"
-
-    def get_config(self, cls: type | None = None) -> dict[str, Any]:  # type: ignore[override]
-        """The constructor's own arguments stay in Python; the front end knows gr.HTML's alone."""
-        config = gr.components.Component.get_config(self, gr.HTML)
-        config["component_class_name"] = self.component_class_name
-        return config
+    `events` are the names it may trigger; each is a listener of the component (`panel.send(handler)`).
+    Not a subclass: Gradio writes a .pyi file beside the source of every class made from a component.
+    """
+    # The event names must stand quoted in the script: that is how gr.HTML knows that they exist.
+    script = (
+        f"const events = {json.dumps(list(events))};"
+        f'import("{static_url()}/{module}")'
+        ".then((m) => m.mount({element, trigger, props, watch, events}))"
+        '.catch((e) => { element.textContent = "This page could not be drawn: " + e; });'
+    )
+    return gr.HTML(
+        value,
+        html_template="",
+        css_template="",
+        js_on_load=script,
+        apply_default_css=False,
+        container=False,
+        padding=False,
+        **kwargs,
+    )

@@ -11,7 +11,7 @@ from typing import Any
 
 import gradio as gr
 
-from assistant.page.component import Panel
+from assistant.page.component import make_panel
 from assistant.page.status import status_view
 from assistant.services import Services
 from data.store import Store
@@ -21,16 +21,18 @@ RATINGS_SHOWN = 50
 EXCERPT_CHARS = 90
 
 
-def build_profile(services: Services, page: gr.Blocks, tab: gr.Tab) -> Panel:
+def build_profile(services: Services, page: gr.Blocks, tab: gr.Tab) -> gr.HTML:
     """The tab's content; it is read anew whenever the tab is opened or the panel asks."""
     with gr.Column(elem_classes="at-sheet"):
-        panel = Panel("profile.js", ["reload"], elem_id="at-profile")
+        panel = make_panel("profile.js", ["reload"], elem_id="at-profile")
 
     def read(request: gr.Request) -> dict[str, Any]:
         return profile_view(services.store, services.current_user(request).id)
 
     for listen in (panel.reload, tab.select):
-        listen(read, None, panel, show_progress="hidden", api_visibility="private", trigger_mode="always_last")
+        listen(
+            read, None, panel, show_progress="hidden", api_visibility="private", trigger_mode="always_last"
+        )
     return panel
 
 
@@ -93,7 +95,9 @@ def figures(report: Mapping[str, Any], prefix: str = "") -> list[dict[str, str]]
 
 
 def _is_interval(value: Any) -> bool:
-    return isinstance(value, list | tuple) and len(value) == 2 and all(isinstance(v, int | float) for v in value)
+    return (
+        isinstance(value, list | tuple) and len(value) == 2 and all(isinstance(v, int | float) for v in value)
+    )
 
 
 def _rating(store: Store, user_id: str, event: FeedbackEvent) -> dict[str, Any]:

@@ -38,12 +38,18 @@ def build_settings(services: Services, page: gr.Blocks, tab: gr.Tab) -> None:
             fields["temperature"] = gr.Slider(
                 0, 2, step=0.05, label="Temperature", info="0 always takes the likeliest word.", buttons=[]
             )
-            fields["max_tokens"] = gr.Slider(16, 2048, step=8, label="Reply length", info="At most this many tokens.", buttons=[])
+            fields["max_tokens"] = gr.Slider(
+                16, 2048, step=8, label="Reply length", info="At most this many tokens.", buttons=[]
+            )
         with gr.Column(elem_classes="at-card"):
             gr.HTML("<h2>Learning</h2>", padding=False)
             fields["learning"] = gr.Checkbox(label="Learn from my ratings")
-            fields["learn_after"] = gr.Slider(5, 200, step=1, label="Learn after this many new ratings", buttons=[])
-            fields["quiet_minutes"] = gr.Slider(0, 60, step=1, label="and this many quiet minutes", buttons=[])
+            fields["learn_after"] = gr.Slider(
+                5, 200, step=1, label="Learn after this many new ratings", buttons=[]
+            )
+            fields["quiet_minutes"] = gr.Slider(
+                0, 60, step=1, label="and this many quiet minutes", buttons=[]
+            )
             fields["offer_comparisons"] = gr.Checkbox(label="Now and then ask me to compare two answers")
         with gr.Column(elem_classes="at-card"):
             gr.HTML("<h2>Page</h2>", padding=False)
@@ -71,9 +77,10 @@ def _save_on_change(services: Services, name: str, field: Any, saved: gr.HTML) -
         return f"<p role='status' class='at-saved' data-state='saved'>Saved: {field.label}</p>"
 
     listen = {gr.Slider: "release", gr.Textbox: "blur"}.get(type(field), "input")
-    getattr(field, listen)(save, field, saved, show_progress="hidden", api_visibility="private", trigger_mode="multiple")
+    quiet: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}
+    getattr(field, listen)(save, field, saved, trigger_mode="multiple", **quiet)
     if listen == "release":  # a number typed beside the slider
-        field.input(save, field, saved, show_progress="hidden", api_visibility="private", trigger_mode="always_last")
+        field.input(save, field, saved, trigger_mode="always_last", **quiet)
 
 
 def _plain(name: str, value: Any) -> Any:

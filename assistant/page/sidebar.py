@@ -45,7 +45,9 @@ class Conversations:
     def rename(self, event: gr.EventData, request: gr.Request) -> Value:
         asked, user_id = self._read(event, request)
         try:
-            self.store.rename_conversation(user_id, str(asked.get("conversation")), str(asked.get("title", "")))
+            self.store.rename_conversation(
+                user_id, str(asked.get("conversation")), str(asked.get("title", ""))
+            )
         except AttuneError as error:
             gr.Warning(str(error))
         return list_view(self.store, user_id)

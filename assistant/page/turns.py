@@ -27,7 +27,9 @@ from data.types import Message
 log = logging.getLogger(__name__)
 
 FRAMES_PER_S = 15
-UNEXPECTED = "Something went wrong on the server. Its log says what; your message is stored if you see it above."
+UNEXPECTED = (
+    "Something went wrong on the server. Its log says what; your message is stored if you see it above."
+)
 State = dict[str, Any]
 
 
@@ -48,9 +50,13 @@ class Turns:
 
         def start() -> Iterator[State]:
             if asked.get("compare"):
-                yield from self._compared(user_id, self.chat.compare(user_id, conversation, text, parent_id=parent))
+                yield from self._compared(
+                    user_id, self.chat.compare(user_id, conversation, text, parent_id=parent)
+                )
             else:
-                yield from self._written(user_id, self.chat.reply(user_id, conversation, text, parent_id=parent))
+                yield from self._written(
+                    user_id, self.chat.reply(user_id, conversation, text, parent_id=parent)
+                )
 
         yield from self._guarded(asked, start())
 

@@ -12,7 +12,7 @@ from typing import Any
 
 from assistant.page.markdown import render
 from data.store import Store
-from data.types import Conversation, FeedbackEvent, Message
+from data.types import Conversation, FeedbackEvent, FeedbackKind, Message
 
 LIST_LENGTH = 200  # conversations in the side list; older ones are found by search
 
@@ -80,7 +80,7 @@ def message_views(
 
 
 def message_view(
-    message: Message, variants: Sequence[str], feedback: Mapping[str, FeedbackEvent]
+    message: Message, variants: Sequence[str], feedback: Mapping[FeedbackKind, FeedbackEvent]
 ) -> dict[str, Any]:
     """One message. A reply carries its HTML (and that of the person's edit, which is shown in its place)."""
     view: dict[str, Any] = {

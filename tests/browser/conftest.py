@@ -58,7 +58,17 @@ def server(models_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterat
     store = Store(home)
     user = store.ensure_user()
     store.update_settings(user.id, {"max_tokens": MAX_TOKENS})
-    command = [sys.executable, "-m", "assistant.server", "--home", str(root), "--port", "0", "--device", "cpu"]
+    command = [
+        sys.executable,
+        "-m",
+        "assistant.server",
+        "--home",
+        str(root),
+        "--port",
+        "0",
+        "--device",
+        "cpu",
+    ]
     log = root / "logs" / "server.txt"
     with log.open("w") as out:
         process = subprocess.Popen(command, cwd=CHECKOUT, stdout=out, stderr=subprocess.STDOUT)

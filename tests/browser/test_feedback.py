@@ -56,7 +56,10 @@ def test_a_comment(page: Page, server: Served) -> None:
     reply.get_by_role("textbox", name="Your comment").fill("Too long, and <b>no</b> example.")
     reply.get_by_role("button", name="Save comment").click()
     saved(reply)
-    assert server.feedback(reply.get_attribute("data-id") or "")["comment"].value == "Too long, and <b>no</b> example."
+    assert (
+        server.feedback(reply.get_attribute("data-id") or "")["comment"].value
+        == "Too long, and <b>no</b> example."
+    )
 
 
 def test_an_edit_is_shown_and_the_original_kept(page: Page, server: Served) -> None:
@@ -126,7 +129,9 @@ def test_saved_is_never_shown_before_the_server_has_answered(page: Page, server:
 
 
 @pytest.mark.parametrize("kind", ["thumb", "comment"])
-def test_ratings_are_listed_in_the_profile_and_can_be_taken_back(page: Page, server: Served, kind: str) -> None:
+def test_ratings_are_listed_in_the_profile_and_can_be_taken_back(
+    page: Page, server: Served, kind: str
+) -> None:
     reply = ask(page, "Name a country.")
     event = server.store.add_feedback(
         server.user_id, kind, "up" if kind == "thumb" else "fine", message_id=reply.get_attribute("data-id")

@@ -79,7 +79,9 @@ def test_a_new_version_is_announced_and_can_be_left_again(page: Page, server: Se
         "promoted",
     )  # fmt: skip
     try:
-        expect(page.get_by_text(f"Version {number} is live: it writes from the next reply on.")).to_be_visible()
+        expect(
+            page.get_by_text(f"Version {number} is live: it writes from the next reply on.")
+        ).to_be_visible()
         page.get_by_role("tab", name="Profile").click()
         expect(page.get_by_text("prefers shorter replies")).to_be_visible()
         expect(page.get_by_text("97 % sure, from 12 ratings")).to_be_visible()

@@ -27,7 +27,13 @@ def _stored_reply(server: Served, content: str) -> str:
     conversation = server.store.create_conversation(server.user_id, "Hostile")
     asked = server.store.add_message(server.user_id, conversation.id, None, "user", HOSTILE)
     server.store.add_message(
-        server.user_id, conversation.id, asked.id, "assistant", content, finish_reason="stop", adapter_version=0
+        server.user_id,
+        conversation.id,
+        asked.id,
+        "assistant",
+        content,
+        finish_reason="stop",
+        adapter_version=0,
     )
     return conversation.id
 
@@ -55,8 +61,7 @@ def test_a_reply_of_100_kb_is_shown_and_can_be_rated(page: Page, server: Served)
 
 
 def test_a_conversation_of_somebody_else_opens_empty(page: Page, server: Served) -> None:
-    other = server.store.add_user("somebody", "not a real hash") if not server.store.user_named("somebody") else None
-    assert other is not None
+    other = server.store.add_user("somebody", "not a real hash")
     try:
         foreign = server.store.create_conversation(other.id, "Secret")
         server.store.add_message(other.id, foreign.id, None, "user", "my secret")
