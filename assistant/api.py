@@ -26,6 +26,8 @@ def new_app() -> FastAPI:
 
 def add_routes(app: FastAPI, services: Services) -> None:
     install_errors(app)
+    for left_over in api_profile.transfers(services.home).iterdir():
+        left_over.unlink()  # of a server that was killed in the middle of a transfer
     app.include_router(login.router)
     for part in _PARTS:
         app.include_router(part.router)

@@ -18,6 +18,7 @@ from assistant.api_people import Person, ServicesOf
 from assistant.api_streaming import in_thread
 from data import profile
 from data.errors import Invalid
+from data.home import Home
 from data.types import BASE_VERSION, AdapterVersion
 
 router = APIRouter(prefix="/v1/profile")
@@ -99,7 +100,7 @@ def rollback(body: RollbackRequest, services: ServicesOf, person: Person) -> dic
 
 @router.get("/export")
 def export(services: ServicesOf, person: Person) -> FileResponse:
-    handle, name = tempfile.mkstemp(suffix=".zip", dir=services.home.tmp_dir)
+    handle, name = tempfile.mkstemp(suffix=".zip", dir=transfers(services.home))
     os.close(handle)
     out = Path(name)
     try:
@@ -119,7 +120,7 @@ async def import_(request: Request, services: ServicesOf, person: Person) -> dic
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if kind not in ("application/zip", "application/octet-stream"):
         raise Invalid("Send the exported file itself, as application/zip.", "content-type")
-    handle, name = tempfile.mkstemp(suffix=".zip", dir=services.home.tmp_dir)
+    handle, name = tempfile.mkstemp(suffix=".zip", dir=transfers(services.home))
     path = Path(name)
     try:
         with os.fdopen(handle, "wb") as file:
@@ -141,6 +142,13 @@ def reset(body: ResetRequest, services: ServicesOf, person: Person) -> dict[str,
 @router.post("/undo-reset")
 def undo_reset(services: ServicesOf, person: Person) -> dict[str, Any]:
     return dict(profile.undo_reset(services.store, services.home, person.id))
+
+
+def transfers(home: Home) -> Path:
+    """Where files on their way in or out lie. Not the home's tmp: the page serves files from there."""
+    folder = home.root / "transfers"
+    folder.mkdir(mode=0o700, exist_ok=True)
+    return folder
 
 
 def _shown(row: AdapterVersion, live: int) -> dict[str, Any]:

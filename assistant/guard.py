@@ -24,12 +24,14 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from assistant.api_errors import error_response
 from assistant.auth import COOKIE, Auth
 from assistant.guard_bodies import BodyTooLarge, bounded, limit_of, whole
+from assistant.guard_page import CLOSED, PageSessions, sessions_named, with_our_errors
 from assistant.services import USER_KEY
 from data.types import User
 
 SAFE = ("GET", "HEAD", "OPTIONS")
 OPEN = ("/healthz", "/login", "/favicon.ico")  # these alone answer people who have not signed in
 NOT_JSON = ("/v1/profile/import",)  # takes a zip
+FILES = (*NOT_JSON, "/gradio_api/upload")  # too large to be read before they are passed on
 
 # Gradio's own scripts need inline and eval; what keeps chat text from running is that it never becomes HTML
 # unescaped. Everything else stays on this server, so a reply cannot call out (pictures included).
@@ -63,6 +65,7 @@ class Guard:
     def __init__(self, app: ASGIApp, *, auth: Auth, host: str, allowed_hosts: Iterable[str] = ()) -> None:
         self._app = app
         self._auth = auth
+        self._sessions = PageSessions()
         self._loopback_only = is_loopback(host)
         own = {"localhost"} if self._loopback_only else {"localhost", socket.gethostname().lower()}
         self._names = own | {host.lower()} | {name.lower() for name in allowed_hosts}
@@ -90,22 +93,30 @@ class Guard:
     async def _pass_on(self, scope: Scope, headers: Headers, receive: Receive, send: Send) -> None:
         path, most = scope["path"], limit_of(scope["path"])
         too_large = error_response(413, f"The body is larger than the {most:,} bytes that are taken here.")
+        if not path.startswith(("/v1", "/gradio_api")):
+            send = with_our_errors(scope, receive, send)
+        length = headers.get("content-length") or "0"
+        if not length.isdecimal():
+            await error_response(400, "The Content-Length is not a number.")(scope, receive, send)
+            return
+        body = b""
         try:
-            if int(headers.get("content-length") or 0) > most:
+            if int(length) > most:
                 raise BodyTooLarge
-            if (
-                scope["method"] not in SAFE
-                and path.startswith(("/v1/", "/login", "/logout"))
-                and (path not in NOT_JSON)
-            ):
-                receive = await whole(receive, most)
-                await self._app(scope, receive, send)
-            else:
-                await bounded(self._app, scope, receive, send, most, too_large)
+            if scope["method"] not in SAFE and not path.startswith(FILES):
+                body, receive = await whole(receive, most)
+            if path.startswith("/gradio_api") and not self._own_sessions(scope, body):
+                await error_response(404, "There is no such session.")(scope, receive, send)
+                return
+            await bounded(self._app, scope, receive, send, most, too_large)
         except BodyTooLarge:
             await too_large(scope, receive, send)
-        except ValueError:
-            await error_response(400, "The Content-Length is not a number.")(scope, receive, send)
+
+    def _own_sessions(self, scope: Scope, body: bytes) -> bool:
+        user = scope.get(USER_KEY)
+        return isinstance(user, User) and all(
+            self._sessions.belongs(session, user.id) for session in sessions_named(scope, body)
+        )
 
     # --- is this server meant, and did one of its own pages ask? ---
 
@@ -126,6 +137,8 @@ class Guard:
             return error_response(
                 403, "Requests from other websites are not taken.", code="origin_not_allowed"
             )
+        if scope["path"].startswith(CLOSED):
+            return error_response(404, f"There is no {scope['path']} here.")
         return _wrong_type(scope, headers)
 
     def _is_own(self, header: str) -> bool:

@@ -22,19 +22,20 @@ def limit_of(path: str) -> int:
     return JSON_BYTES if path.startswith("/v1/") else PAGE_BYTES
 
 
-async def whole(receive: Receive, most: int) -> Receive:
-    """Read the body now (raising BodyTooLarge) and hand it on in one piece; later messages pass through."""
+async def whole(receive: Receive, most: int) -> tuple[bytes, Receive]:
+    """Read the body now (raising BodyTooLarge); it and a `receive` that hands it on in one piece."""
     body = bytearray()
     more = True
     while more:
         message = await receive()
         if message["type"] == "http.disconnect":
-            return _replaying(message, receive)
+            return b"", _replaying(message, receive)
         body += message.get("body", b"")
         if len(body) > most:
             raise BodyTooLarge
         more = message.get("more_body", False)
-    return _replaying({"type": "http.request", "body": bytes(body), "more_body": False}, receive)
+    taken = bytes(body)
+    return taken, _replaying({"type": "http.request", "body": taken, "more_body": False}, receive)
 
 
 def _replaying(first: Message, receive: Receive) -> Receive:

@@ -165,7 +165,7 @@ def test_the_exported_file_is_a_zip_that_imports_again(server: Running) -> None:
         broken = client.post("/v1/profile/import", content=exported.content[:500], headers=zipped)
         assert broken.status_code == 400
         error_of(broken)
-        assert list(server.services.home.tmp_dir.glob("*.zip")) == []
+        assert list((server.services.home.root / "transfers").iterdir()) == []
 
 
 def test_the_document_lists_the_routes_and_promises_no_422(server: Running) -> None:

@@ -9,6 +9,7 @@ import pytest
 
 from assistant.auth import ATTEMPTS, Attempts, TooManyAttempts, check_password, hash_password, new_api_key
 from assistant.guard_bodies import JSON_BYTES
+from assistant.guard_page import PageSessions, sessions_named
 from learner.modeling.base import BaseModel
 from tests.assistant.conftest import Running, serving
 
@@ -210,3 +211,19 @@ def test_a_server_for_other_machines_takes_addresses_but_no_unknown_names(
         assert client.get("/healthz", headers={"Host": "192.168.0.5:7860"}).status_code == 200
         assert client.get("/healthz", headers={"Host": "evil.example"}).status_code == 403
         assert client.get("/v1/models").status_code == 401
+
+
+def test_one_persons_page_events_are_not_anothers() -> None:
+    sessions = PageSessions()
+    assert sessions.belongs("abc", "ann")
+    assert not sessions.belongs("abc", "bob")
+    assert sessions.belongs("abc", "ann")
+
+    def scope(path: str, query: bytes = b"") -> dict[str, object]:
+        return {"path": path, "query_string": query}
+
+    join = scope("/gradio_api/queue/join")
+    assert sessions_named(join, b'{"session_hash": "abc", "data": []}') == {"abc"}
+    assert sessions_named(scope("/gradio_api/queue/data", b"session_hash=abc")) == {"abc"}
+    assert sessions_named(scope("/gradio_api/heartbeat/abc")) == {"abc"}
+    assert sessions_named(join, b"[1]") == sessions_named(join, b"{") == set()
