@@ -259,6 +259,11 @@ def test_a_reset_stops_an_update_that_is_at_work_from_publishing(store, home, li
 @pytest.mark.parametrize("what", ["feedback", "all"])
 def test_what_is_erased_now_is_nowhere_in_the_home(store, home, lived, what):
     user = lived.user.id
+    # the index holds pieces of three letters; another person's words keep it from being simply empty
+    store.add_message(user, lived.conversation.id, None, "user", "zqxjzqxj")
+    other = store.ensure_user("other").id
+    for i in range(30):
+        store.add_message(other, store.create_conversation(other).id, None, "user", f"keeping {i}")
     reset(store, home, user, "model")
     answer = reset(store, home, user, what, erase_now=True)
     assert answer["undo_until"] is None and answer["removed"]["versions"] == 2
@@ -269,9 +274,11 @@ def test_what_is_erased_now_is_nowhere_in_the_home(store, home, lived, what):
     assert not list(home.profile_dir(user).rglob("*.safetensors"))
     for path in home.root.rglob("*"):
         if path.is_file():
-            text = path.read_bytes().lower()
+            raw = path.read_bytes()
             for word in (b"clouds", b"falling", b"what is rain", "雨是水".encode()):
-                assert word not in text, f"{word!r} in {path}"
+                assert word not in raw.lower(), f"{word!r} in {path}"
+            for piece in (b"zqx", b"qxj", b"xjz"):  # in small letters: ids have capitals alone
+                assert piece not in raw, f"{piece!r} in {path}"
     assert store.verify() == []
 
 

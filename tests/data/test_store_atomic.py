@@ -8,6 +8,7 @@ import sys
 import threading
 
 import pytest
+from filelock import FileLock
 
 from data.errors import AttuneError
 from data.home import CHECKOUT, Home
@@ -173,6 +174,17 @@ def test_both_processes_may_start_at_once_on_an_empty_home(tmp_path):
     answers = [start.communicate(timeout=120) for start in starts]
     assert len({out for out, _ in answers}) == 1 and answers[0][0].strip(), answers
     assert home.root.stat().st_mode & 0o777 == 0o700
+
+
+def test_a_migration_waits_for_the_one_at_work(tmp_path):
+    home = Home(tmp_path).create()
+    with FileLock(home.migrate_lock):
+        waiting = threading.Thread(target=migrate, args=(home,))
+        waiting.start()
+        waiting.join(0.5)
+        assert waiting.is_alive() and not home.db_path.exists()
+    waiting.join(30)
+    assert not waiting.is_alive() and home.db_path.exists()
 
 
 @pytest.mark.parametrize("stop_before", [m.name for m in migrations._migrations])

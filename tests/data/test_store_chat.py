@@ -154,5 +154,5 @@ def test_a_home_inside_the_checkout_is_refused():
 def test_a_file_that_is_no_database_gets_one_line(tmp_path):
     home = Home(tmp_path).create()
     home.db_path.write_bytes(b"this is no database at all, but long enough to look at" * 40)
-    with pytest.raises(AttuneError, match="attune.db"):
+    with pytest.raises(AttuneError, match=r"attune\.db"):
         Store(home)
