@@ -45,6 +45,10 @@ def add_routes(app: FastAPI, services: Services) -> None:
             "uptime_s": round(time.monotonic() - _STARTED, 1),
         }
 
+    @app.api_route("/healthz", methods=[m for m in _METHODS if m != "GET"], include_in_schema=False)
+    async def health_is_read_only() -> Response:
+        raise HTTPException(405, headers={"Allow": "GET"})
+
     @app.get("/v1/openapi.json", include_in_schema=False)
     def openapi() -> dict[str, Any]:
         return _document(app)

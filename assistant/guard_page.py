@@ -63,13 +63,15 @@ def with_our_errors(scope: Scope, receive: Receive, send: Send) -> Send:
     async def sending(message: Message) -> None:
         nonlocal replaced
         wrong = message["type"] == "http.response.start" and message["status"] in (404, 405)
-        if wrong and Headers(raw=message["headers"]).get("content-type", "").startswith("application/json"):
+        headers = Headers(raw=message["headers"]) if wrong else Headers()
+        if headers.get("content-type", "").startswith("application/json"):
             replaced = True
             missing = message["status"] == 404
             text = (
                 f"There is no {scope['path']} here." if missing else f"{scope['method']} is not allowed here."
             )
-            await error_response(message["status"], text)(scope, receive, send)
+            allow = {"Allow": headers["allow"]} if "allow" in headers else None
+            await error_response(message["status"], text, headers=allow)(scope, receive, send)
         if not replaced:
             await send(message)
 

@@ -100,6 +100,7 @@ def test_a_bad_rating_is_refused_in_one_line(server: Running, kind: str, value: 
         ("GET", "/nope", None, 404),
         ("PUT", "/v1/learner/run", "{}", 405),
         ("DELETE", "/v1/models", None, 405),
+        ("POST", "/healthz", "{}", 405),
     ],
 )  # fmt: skip
 def test_every_refusal_has_the_same_shape(

@@ -149,10 +149,12 @@ def test_a_running_reply_keeps_its_adapter_when_another_one_joins(parts: Parts) 
     assert "".join(second) == adapted
 
 
+_made: dict[int, dict[str, torch.Tensor]] = {}  # by base model: making one takes a second
+
+
 def changed_adapter(parts: Parts) -> dict[str, torch.Tensor]:
     """Weights of an adapter that visibly changes what the model says."""
     base = parts.base
-    generator = torch.Generator().manual_seed(1)
 
     def make() -> dict[str, torch.Tensor]:
         base.add_adapter("scratch", LoraSettings())
@@ -160,8 +162,10 @@ def changed_adapter(parts: Parts) -> dict[str, torch.Tensor]:
         base.remove_adapter("scratch")
         return state
 
-    state = parts.engine.between_steps(make)
-    return {
-        key: torch.randn(value.shape, generator=generator) * 0.02 if "lora_B" in key else value
-        for key, value in state.items()
-    }
+    if id(base) not in _made:
+        generator = torch.Generator().manual_seed(1)
+        _made[id(base)] = {
+            key: torch.randn(value.shape, generator=generator) * 0.02 if "lora_B" in key else value
+            for key, value in parts.engine.between_steps(make).items()
+        }
+    return _made[id(base)]
