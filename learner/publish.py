@@ -1,6 +1,6 @@
 """Publication of a version: its files first, whole and on disk, then one row that makes them true.
 
-A folder without a row is garbage of a learner that died in between; the next start sweeps it. Weights of rejected
+A folder without a row is garbage of a learner that died in between; `data.profile.sweep` removes it later. Weights of rejected
 versions are not kept, and of the accepted ones only the newest few and whatever is live.
 """
 
@@ -10,7 +10,6 @@ import json
 import os
 import shutil
 import uuid
-from pathlib import Path
 
 from data.adapter_files import CARD, adapter_sha256, fsync_folder
 from data.home import Home
@@ -69,18 +68,6 @@ def drop_old_weights(home: Home, store: Store, user_id: str) -> None:
         if number != live:
             store.drop_weights(user_id, number)
             _remove(home, user_id, number)
-
-
-def sweep(home: Home, store: Store, user_id: str) -> list[Path]:
-    """Remove adapter and reward folders that no version's row stands behind; returns what was removed."""
-    known = {str(v.number) for v in store.versions(user_id) if v.has_weights}
-    removed = []
-    for parent in (home.adapters_dir(user_id), home.reward_dir(user_id, 0).parent):
-        for folder in sorted(parent.iterdir()) if parent.is_dir() else []:
-            if folder.is_dir() and folder.name not in known:
-                shutil.rmtree(folder, ignore_errors=True)
-                removed.append(folder)
-    return removed
 
 
 def _remove(home: Home, user_id: str, number: int) -> None:

@@ -35,7 +35,7 @@ from learner.modeling.decode import SamplingSettings
 from learner.monitor import Cancelled
 from learner.policy.ppo import LearningError
 from learner.policy.rollouts import sample_replies
-from learner.publish import publish, sweep
+from learner.publish import publish
 from learner.update import Candidate, Snapshot, update
 
 log = logging.getLogger("attune.learner")
@@ -75,12 +75,9 @@ class Learner:
                 self.store.release_lease(self.owner)
 
     def take_over(self) -> None:
-        """What a dead predecessor left: its runs are queued again (once), its unfinished folders removed."""
+        """What a dead predecessor left: its runs are queued again (once)."""
         for run in self.store.fail_orphaned_runs("The learner stopped in the middle of this update, twice."):
             log.warning("run %s was left by a learner that stopped; it is now %s", run.id, run.state)
-        for user in self.store.list_users():
-            for folder in sweep(self.home, self.store, user.id):
-                log.info("removed %s, which no version stands behind", folder.name)
 
     def queue_due(self) -> None:
         for user in self.store.list_users():

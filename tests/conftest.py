@@ -7,10 +7,12 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import torch
 
 from data.home import CHECKOUT, Home
 from learner.modeling.base import BaseModel, load_base
-from learner.modeling.embedded import EMBEDDED, prepare_embedded
+from learner.modeling.embedded import EMBEDDED, EMBEDDED_FOLDER, prepare_embedded
+from tests.tiny_models import save_tiny_model
 
 
 @pytest.fixture(scope="session")
@@ -42,3 +44,15 @@ def home_with_model(tmp_path: Path, models_dir: Path) -> Callable[[str], Home]:
         return home.create()
 
     return make
+
+
+@pytest.fixture(scope="session", params=["llama", "qwen"])
+def tiny_base(
+    request: pytest.FixtureRequest, models_dir: Path, tmp_path_factory: pytest.TempPathFactory
+) -> BaseModel:
+    """A tiny random model in float32, so that only what is wrong differs; every test runs on both architectures."""
+    folder = tmp_path_factory.mktemp("tiny") / request.param
+    save_tiny_model(request.param, folder, models_dir / EMBEDDED_FOLDER)
+    return load_base(
+        str(folder), folder.parent / "models", device="cpu", weights="dequantised", dtype=torch.float32
+    )

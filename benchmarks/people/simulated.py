@@ -113,12 +113,21 @@ def rate(
     """
     rng = random.Random(seed)
     given: dict[str, int] = {}
-    for i in range(pieces):
-        prompt, kind = prompts[i % len(prompts)], person.kinds[i % len(person.kinds)]
+    turn = -1
+    while sum(given.values()) < pieces:
+        turn += 1
+        prompt, kind = prompts[turn % len(prompts)], person.kinds[turn % len(person.kinds)]
         messages = [{"role": "user", "content": prompt}]
         if kind == "ranking":
             body = _post(
-                client, "/v1/comparisons", {"messages": messages, "n": replies_compared, "max_tokens": max_tokens}
+                client,
+                "/v1/comparisons",
+                {
+                    "messages": messages,
+                    "n": replies_compared,
+                    "max_tokens": max_tokens,
+                    "seed": rng.getrandbits(31),
+                },
             )
             said = [(r["message_id"], r["content"], True) for r in body["replies"]]
             target: dict[str, Any] = {"comparison_id": body["id"]}

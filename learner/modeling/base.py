@@ -25,6 +25,7 @@ import bitsandbytes as bnb
 import psutil
 import torch
 from peft import PeftModel, get_peft_model
+from peft.tuners.tuners_utils import BaseTunerLayer
 from peft.utils import set_peft_model_state_dict
 from torch import nn
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, BitsAndBytesConfig
@@ -63,6 +64,7 @@ class BaseModel:
         self._peft: PeftModel | None = None
         self._settings: dict[str, LoraSettings] = {}
         self._active: str | None = None
+        self._tuner_layers: list[BaseTunerLayer] = []
 
     # --- text and tokens ---
 
@@ -101,7 +103,13 @@ class BaseModel:
         self._settings[name] = settings
         if state is not None:
             self.set_adapter_state(name, state)
-        self._active = "?"  # PEFT has just changed what is active
+        self._adapters_changed()
+
+    def _adapters_changed(self) -> None:
+        """PEFT has just changed what is active and what requires gradients."""
+        self._tuner_layers = [m for m in self.model.modules() if isinstance(m, BaseTunerLayer)]
+        for key, parameter in self.model.named_parameters():
+            parameter.requires_grad_("lora_" in key)
         self.use(None)
 
     def set_adapter_state(self, name: str, state: lora.State) -> None:
@@ -140,21 +148,20 @@ class BaseModel:
         else:  # PEFT keeps at least one adapter: the wrapper goes with the last one
             self.model = self._peft.unload()
             self._peft = None
-        self._active = "?"
-        self.use(None)
+        self._adapters_changed()
 
     def use(self, name: str | None) -> None:
-        """Make one adapter (None: the plain base) the active one for the following forward passes."""
-        if name == self._active:
-            return
-        if self._peft is not None:
-            if name is None:
-                self._peft.base_model.disable_adapter_layers()
-            else:
-                self._peft.base_model.enable_adapter_layers()
-                self._peft.set_adapter(name)
-        elif name is not None:
+        """Make one adapter (None: the plain base) the active one for the following forward passes.
+
+        PEFT's own switches also clear `requires_grad` of every adapter that they switch off. A policy whose reference
+        is the same model with the adapter off would silently stop learning, so the layers are switched directly.
+        """
+        if name is not None and name not in self._settings:
             raise Invalid(f"There is no adapter {name!r} on this model.")
+        for layer in self._tuner_layers:
+            layer._disable_adapters = name is None
+            if name is not None:
+                layer._active_adapter = [name]
         self._active = name
 
     @contextmanager

@@ -1,0 +1,258 @@
+"""What a correct PPO satisfies, on two tiny architectures in float32 (docs/learning.md lists the points)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from data.types import Reply, Turn
+from learner.config import LoraSettings, PPOConfig, WarmStartConfig
+from learner.modeling import lora
+from learner.modeling.base import BaseModel
+from learner.modeling.decode import SamplingSettings
+from learner.monitor import Unlimited
+from learner.policy.ppo import minibatch_backward, score_rollouts, train_ppo
+from learner.policy.rollouts import sample_replies
+from learner.policy.sequences import batch_sequences, evaluate_policy, select
+from learner.policy.warm_start import kl_to_base, warm_start
+
+CONFIG = PPOConfig(
+    iterations=2, prompts_per_iteration=3, replies_per_prompt=4, response_tokens=12, temperature=0.7,
+    minibatch_size=6, micro_batch_size=4, max_kl_step=1e9,
+)  # fmt: skip
+PROMPTS = [[Turn("user", text)] for text in ("Hello!", "What is the time in Paris now?", "Sing.")]
+
+
+@pytest.fixture
+def policy(tiny_base: BaseModel) -> Iterator[BaseModel]:
+    tiny_base.add_adapter("policy", LoraSettings(rank=4))
+    yield tiny_base
+    tiny_base.remove_adapter("policy")
+
+
+def disturb(base: BaseModel, scale: float = 0.05) -> None:
+    """Give the adapter an effect: B is zero in a new one."""
+    generator = torch.Generator().manual_seed(5)
+    with torch.no_grad():
+        for parameter in base.adapter_parameters("policy"):
+            parameter.add_(scale * torch.randn(parameter.shape, generator=generator))
+
+
+def many_words(contexts: Sequence[Sequence[Turn]], replies: Sequence[Reply]) -> np.ndarray:
+    return np.array([float(len(reply.text)) / 50 for reply in replies])
+
+
+def rollouts_of(base: BaseModel, seed: int = 0) -> tuple[list, list]:
+    contexts = [prompt for prompt in PROMPTS for _ in range(CONFIG.replies_per_prompt)]
+    settings = SamplingSettings(CONFIG.temperature, 1.0, CONFIG.response_tokens)
+    queries = [base.encode_chat(context) for context in contexts]
+    return contexts, sample_replies(base, "policy", queries, settings, range(seed, seed + len(queries)))
+
+
+@pytest.mark.parametrize("baseline", ["leave-one-out", "gae"])
+def test_the_ratio_is_one_at_the_first_minibatch(policy: BaseModel, baseline: str) -> None:
+    disturb(policy)
+    history = train_ppo(
+        policy, "policy", PROMPTS, many_words, None, replace(CONFIG, baseline=baseline), Unlimited(), 0
+    )
+    for metrics in history:
+        assert abs(metrics["val/ratio_first"] - 1) <= 1e-3
+
+
+def test_a_new_adapter_is_the_reference_exactly(policy: BaseModel) -> None:
+    _, rollouts = rollouts_of(policy)
+    assert kl_to_base(policy, "policy", rollouts, CONFIG.temperature) == 0.0
+    disturb(policy)
+    assert kl_to_base(policy, "policy", rollouts, CONFIG.temperature) != 0.0
+
+
+def test_sampler_and_trainer_agree(policy: BaseModel) -> None:
+    disturb(policy)
+    contexts, rollouts = rollouts_of(policy)
+    order = torch.arange(len(rollouts))
+    _, metrics = score_rollouts(
+        policy, "policy", contexts, rollouts, order, many_words, None, 0.1, CONFIG
+    )
+    assert metrics["sampler/gap"] < 1e-4
+
+
+def test_padding_changes_nothing(policy: BaseModel) -> None:
+    """A batch of one equals the row of a batch of eight, in log-probabilities and in gradients."""
+    disturb(policy)
+    queries = [policy.encode_chat([Turn("user", "word " * n)]) for n in range(1, 9)]
+    responses = [policy.encode_reply("answer " * (9 - n)) for n in range(1, 9)]
+    together = batch_sequences(queries, responses, policy.pad_id, policy.device)
+    for row in range(8):
+        alone = batch_sequences([queries[row]], [responses[row]], policy.pad_id, policy.device)
+        found = []
+        for batch in (select(together, torch.tensor([row])), alone):
+            out = evaluate_policy(policy, "policy", batch, 0.7)
+            grads = torch.autograd.grad(out.logprobs.sum(), policy.adapter_parameters("policy"))
+            found.append((out.logprobs.detach(), torch.cat([g.flatten() for g in grads])))
+        whole = evaluate_policy(policy, "policy", together, 0.7).logprobs[row, : len(responses[row])]
+        assert torch.allclose(found[0][0], found[1][0], atol=1e-5)
+        assert torch.allclose(whole, found[1][0][0], atol=1e-4)
+        assert torch.allclose(found[0][1], found[1][1], atol=1e-4)
+
+
+def test_logits_are_divided_by_the_temperature(policy: BaseModel) -> None:
+    query, response = policy.encode_chat(PROMPTS[0]), policy.encode_reply("good morning")
+    batch = batch_sequences([query], [response], policy.pad_id, policy.device)
+    found = evaluate_policy(policy, None, batch, 0.5).logprobs[0]
+    with policy.using(None), torch.no_grad():
+        logits = policy.model(input_ids=torch.tensor([query + response])).logits[0]
+    expected = torch.log_softmax(logits[len(query) - 1 : -1] / 0.5, -1)
+    expected = expected[torch.arange(len(response)), torch.tensor(response)]
+    assert torch.allclose(found, expected, atol=1e-4)
+
+
+def test_the_end_of_turn_is_inside_the_response_though_it_is_the_padding_id(policy: BaseModel) -> None:
+    assert policy.pad_id in policy.eos_ids
+    short, long = policy.encode_reply("yes"), policy.encode_reply("yes and no and perhaps")
+    batch = batch_sequences([[5, 6]] * 2, [short, long], policy.pad_id, policy.device)
+    assert batch.response_mask.sum(-1).tolist() == [len(short), len(long)]
+    last = batch.response_ids[0, len(short) - 1].item()
+    assert last in policy.eos_ids and bool(batch.response_mask[0, len(short) - 1])
+
+
+def test_the_gradient_is_that_of_the_textbook(policy: BaseModel) -> None:
+    """At ratio 1 the clipped objective's gradient is -sum_t A_t grad log pi_t, over the constant normaliser."""
+    disturb(policy)
+    contexts, rollouts = rollouts_of(policy)
+    order = torch.arange(len(rollouts))
+    scored, _ = score_rollouts(policy, "policy", contexts, rollouts, order, many_words, None, 0.1, CONFIG)
+    parameters = policy.adapter_parameters("policy")
+    for parameter in parameters:
+        parameter.grad = None
+    minibatch_backward(policy, "policy", scored, order, None, False, CONFIG)
+    found = torch.cat([parameter.grad.flatten() for parameter in parameters])
+    expected = torch.zeros_like(found)
+    for row, rollout in enumerate(rollouts):  # one by one, through the plain Hugging Face forward pass
+        ids = torch.tensor([rollout.query + rollout.response])
+        with policy.using("policy"):
+            logits = policy.model(input_ids=ids).logits[0, len(rollout.query) - 1 : -1] / CONFIG.temperature
+            logprobs = torch.log_softmax(logits, -1)[torch.arange(len(rollout.response)), ids[0, len(rollout.query) :]]
+            loss = -(logprobs * scored.advantages[row, : len(rollout.response)]).sum()
+            grads = torch.autograd.grad(loss, parameters)
+        expected += torch.cat([g.flatten() for g in grads]) / (len(rollouts) * CONFIG.response_tokens)
+    assert torch.nn.functional.cosine_similarity(found, expected, dim=0) > 0.9999
+    assert found.norm().item() == pytest.approx(expected.norm().item(), rel=1e-3)
+
+
+def test_micro_batches_are_memory_only(policy: BaseModel) -> None:
+    disturb(policy)
+    contexts, rollouts = rollouts_of(policy)
+    order = torch.arange(len(rollouts))
+    found = []
+    for size in (2, 12):
+        config = replace(CONFIG, micro_batch_size=size, minibatch_size=12)
+        scored, _ = score_rollouts(policy, "policy", contexts, rollouts, order, many_words, None, 0.1, config)
+        for parameter in policy.adapter_parameters("policy"):
+            parameter.grad = None
+        minibatch_backward(policy, "policy", scored, order, None, False, config)
+        found.append(torch.cat([p.grad.flatten() for p in policy.adapter_parameters("policy")]))
+    assert torch.allclose(found[0], found[1], rtol=1e-4, atol=1e-5)
+
+
+def test_dropout_is_off(policy: BaseModel) -> None:
+    assert not policy.model.training
+    assert not any(module.training for module in policy.model.modules())
+    rates = [m.p for m in policy.model.modules() if isinstance(m, torch.nn.Dropout)]
+    assert all(rate == 0 for rate in rates)
+
+
+@pytest.mark.parametrize("baseline", ["leave-one-out", "gae"])
+def test_ppo_raises_the_reward_and_leaves_the_base_alone(policy: BaseModel, baseline: str) -> None:
+    base_before = {n: p.detach().clone() for n, p in policy.model.named_parameters() if "lora_" not in n}
+    adapter_before = lora.state_sha256(policy.adapter_state("policy"))
+
+    def likes_letters(contexts: Sequence[Sequence[Turn]], replies: Sequence[Reply]) -> np.ndarray:
+        return np.array([sum(c in "aeiou" for c in r.text) / (len(r.text) + 1) for r in replies]) * 10
+
+    config = replace(
+        CONFIG, iterations=12, learning_rate=5e-3, kl_coef=0.0, kl_target=1e9, baseline=baseline,
+        value_warmup_iterations=1, missing_eos_penalty=0.0, reward_clip=1e9,
+    )  # fmt: skip
+    history = train_ppo(policy, "policy", PROMPTS, likes_letters, None, config, Unlimited(), 0)
+    first = np.mean([m["objective/scores"] for m in history[:3]])
+    last = np.mean([m["objective/scores"] for m in history[-3:]])
+    assert last > first + 0.5
+    assert lora.state_sha256(policy.adapter_state("policy")) != adapter_before
+    for name, parameter in policy.model.named_parameters():
+        if "lora_" not in name:
+            assert torch.equal(parameter, base_before[name]), name
+
+
+def test_a_kl_cost_alone_draws_the_policy_back_to_the_base(policy: BaseModel) -> None:
+    disturb(policy, 0.1)
+
+    def indifferent(contexts: Sequence[Sequence[Turn]], replies: Sequence[Reply]) -> np.ndarray:
+        return np.zeros(len(replies))
+
+    config = replace(
+        CONFIG, iterations=10, learning_rate=5e-3, kl_coef=1.0, kl_target=0.0, missing_eos_penalty=0.0
+    )
+    history = train_ppo(policy, "policy", PROMPTS, indifferent, None, config, Unlimited(), 0)
+    assert np.mean([m["objective/kl"] for m in history[-3:]]) < 0.7 * np.mean(
+        [m["objective/kl"] for m in history[:2]]
+    )
+
+
+def test_values_only_warm_up_moves_no_policy(policy: BaseModel) -> None:
+    disturb(policy)
+    before = lora.state_sha256(policy.adapter_state("policy"))
+    config = replace(CONFIG, iterations=1, baseline="gae", value_warmup_iterations=1)
+    train_ppo(policy, "policy", PROMPTS, many_words, None, config, Unlimited(), 0)
+    assert lora.state_sha256(policy.adapter_state("policy")) == before
+
+
+def test_the_time_budget_ends_ppo_between_iterations(policy: BaseModel) -> None:
+    class Short(Unlimited):
+        clock = 0.0
+
+        def elapsed_s(self) -> float:
+            self.clock += 10
+            return self.clock
+
+        def seconds_left(self, budget: str) -> float:
+            return 25 - self.clock
+
+    history = train_ppo(policy, "policy", PROMPTS, many_words, None, replace(CONFIG, iterations=50), Short(), 0)
+    assert len(history) == 1
+
+
+def test_the_warm_start_imitates_and_stops_at_its_limit(policy: BaseModel) -> None:
+    shown = [(prompt, Reply("okay then")) for prompt in PROMPTS * 3]
+    settings = WarmStartConfig(learning_rate=5e-3, max_steps=8, batch_size=4, kl_limit=1e9, kl_prompts=2)
+    free = warm_start(policy, "policy", shown, PROMPTS, settings, CONFIG, Unlimited(), 0)
+    assert free.steps == 8 and free.kl > 0.5
+    policy.set_adapter_state("policy", {k: torch.zeros_like(v) for k, v in policy.adapter_state("policy").items()})
+    again = torch.Generator().manual_seed(3)
+    state = {
+        k: torch.randn(v.shape, generator=again) * 0.1 if "lora_A" in k else torch.zeros_like(v)
+        for k, v in policy.adapter_state("policy").items()
+    }
+    policy.set_adapter_state("policy", state)
+    limited = warm_start(
+        policy, "policy", shown, PROMPTS, replace(settings, kl_limit=free.kl / 4), CONFIG, Unlimited(), 0
+    )
+    assert limited.steps < 8 and limited.kl <= free.kl / 4 and "nats" in limited.why
+
+
+
+
+def test_switching_to_the_reference_and_back_leaves_the_adapter_trainable(policy: BaseModel) -> None:
+    """PEFT's own switch clears requires_grad: training then goes on and changes nothing."""
+    batch = batch_sequences(
+        [policy.encode_chat(PROMPTS[0])], [policy.encode_reply("good")], policy.pad_id, policy.device
+    )
+    with policy.using("policy"), policy.using(None):
+        pass
+    loss = evaluate_policy(policy, "policy", batch, 1.0).logprobs.sum()
+    loss.backward()
+    assert all(p.requires_grad and p.grad is not None for p in policy.adapter_parameters("policy"))
+    assert any(p.grad.abs().sum() > 0 for p in policy.adapter_parameters("policy"))
