@@ -137,10 +137,14 @@ class Supervisor:
         hopeless = code in CLEAN_FAILURE and child.spec.essential and child.starts == 1
         if not child.ready and (hopeless or child.quick_deaths >= QUICK_DEATHS):
             child.given_up = True
-            why = last or f"it ended with {describe_exit(code)}"
+            ended = f"it ended with {describe_exit(code)}"
+            if code in CLEAN_FAILURE and last:
+                why = last
+            else:  # nobody can say why one was killed; the last line may help
+                why = f"{ended}, after: {last}" if last else ended
             if child.spec.essential:
                 raise AttuneError(why if hopeless else f"The {name} cannot be kept running: {why}")
-            self.say(f"The {name} cannot be kept running; the chat goes on without it. Its last words: {why}")
+            self.say(f"The {name} cannot be kept running; the chat goes on without it. {why}")
             return
         pause = min(FIRST_PAUSE_S * 2**child.quick_deaths, LONGEST_PAUSE_S)
         child.start_again_at = now + pause

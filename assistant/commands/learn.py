@@ -29,7 +29,8 @@ def learn(options: argparse.Namespace) -> int:
             TextColumn("{task.percentage:>3.0f} %"),
             TimeElapsedColumn(),
         )
-        with Progress(*columns, console=Console(stderr=True)) as bar:
+        console = Console(stderr=True)
+        with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
             task = bar.add_task("starting", total=1.0)
             try:
                 run = learner.learn_now(

@@ -34,7 +34,8 @@ def prepare_model(model: str, home: Home) -> None:
     if model != EMBEDDED:
         return
     columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.percentage:>3.0f} %"))
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+    console = Console(stderr=True)
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
         task = bar.add_task("the model", total=1.0, visible=False)
         prepare_embedded(
             home.models_dir,

@@ -12,11 +12,11 @@ from tests.crash.launched import Launched
 
 @pytest.fixture
 def launched(home_with_model: Callable[[str], Home]) -> Iterator[Callable[..., Launched]]:
-    """Starts Attune on a fresh home; everything it started is ended after the test."""
+    """Starts Attune on a given or a fresh home; everything it started is ended after the test."""
     running: list[Launched] = []
 
-    def start(*arguments: str) -> Launched:
-        running.append(Launched(home_with_model("home"), *arguments))
+    def start(*arguments: str, home: Home | None = None) -> Launched:
+        running.append(Launched(home or home_with_model("home"), *arguments))
         running[-1].wait_until_healthy()
         return running[-1]
 

@@ -253,6 +253,27 @@ def test_a_full_disk_is_one_line_and_loses_nothing(tmp_path):
         subprocess.run(["umount", "--lazy", str(disk)], check=True)
 
 
+def test_learning_from_too_little_abstains_and_says_why(home_with_model):
+    attune = Attune(home_with_model("home").root)
+    say_something(attune.home)
+    run = attune.json("learn")
+    assert (run["state"], run["version"], run["user"]) == ("abstained", None, "me")
+    assert run["reason"]
+    found = attune.json("status")
+    assert [(run["state"], run["reason"]) for run in found["runs"]] == [("abstained", run["reason"])]
+    assert found["live_version"] == 0
+
+
+def test_learning_is_refused_while_another_learner_has_the_home(attune):
+    say_something(attune.home)
+    store = Store(Home(attune.home))
+    assert store.acquire_lease("another:1", 60)
+    line = attune.refuses("learn", "--model", "/not/looked/at")
+    assert "another:1" in line
+    assert [run["state"] for run in attune.json("status")["runs"]] == []
+    store.close()
+
+
 def test_debug_adds_the_traceback(attune):
     done = attune("--debug", "rollback", "--to", "3")
     assert done.returncode == 1

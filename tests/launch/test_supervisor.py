@@ -108,7 +108,9 @@ def test_a_child_that_dies_at_once_three_times_is_given_up(tmp_path):
     code = "import os, signal; print('about to fall', flush=True); os.kill(os.getpid(), signal.SIGSEGV)"
     with Running(program(tmp_path, code, health_url="http://127.0.0.1:9/")) as running:
         running.thread.join(20)
-        assert str(running.error) == "The server cannot be kept running: about to fall"
+        assert str(running.error) == (
+            "The server cannot be kept running: it ended with signal SIGSEGV, after: about to fall"
+        )
     assert (tmp_path / "server.log").read_text().count("about to fall") == 3
 
 
