@@ -27,9 +27,9 @@ AT_ONCE = 32  # events of one kind that may run side by side: people do not wait
 # class more than once while it loads.
 FIRST_PAINT = """
 (() => {
-  const theme = localStorage.getItem("attune.theme");
-  if (theme !== "dark" && theme !== "light") return;
   const hold = () => {
+    const theme = localStorage.getItem("attune.theme");
+    if (theme !== "dark" && theme !== "light") return;
     if (document.body.classList.contains("dark") !== (theme === "dark")) document.body.classList.toggle("dark");
   };
   const watching = new MutationObserver(hold);
@@ -84,9 +84,9 @@ def build_page(services: Services) -> gr.Blocks:
                     )
                     turn = make_panel("turn.js", [], elem_id="at-turn")
                 with gr.Tab("Profile", id="profile") as profile_tab:
-                    build_profile(services, page, profile_tab)
-                with gr.Tab("Settings", id="settings") as settings_tab:
-                    build_settings(services, page, settings_tab)
+                    build_profile(services, profile_tab)
+                with gr.Tab("Settings", id="settings"):
+                    build_settings(services, page)
         _wire_chat(services, page, address, side, conversation, turn, tabs)
         _wire_status(services, page, status)
     page.queue(default_concurrency_limit=AT_ONCE, max_size=None)

@@ -21,7 +21,7 @@ RATINGS_SHOWN = 50
 EXCERPT_CHARS = 90
 
 
-def build_profile(services: Services, page: gr.Blocks, tab: gr.Tab) -> gr.HTML:
+def build_profile(services: Services, tab: gr.Tab) -> gr.HTML:
     """The tab's content; it is read anew whenever the tab is opened or the panel asks."""
     with gr.Column(elem_classes="at-sheet"):
         panel = make_panel("profile.js", ["reload"], elem_id="at-profile")

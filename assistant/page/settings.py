@@ -25,8 +25,8 @@ APPLY_THEME = """(theme) => {
 }"""
 
 
-def build_settings(services: Services, page: gr.Blocks, tab: gr.Tab) -> None:
-    """The tab's content, read when it is opened and written at every change."""
+def build_settings(services: Services, page: gr.Blocks) -> None:
+    """The tab's content, read when the page opens and written at every change."""
     with gr.Column(elem_classes="at-sheet at-settings"):
         gr.HTML("<h1>Settings</h1>", padding=False)
         fields: dict[str, Any] = {}
@@ -61,7 +61,8 @@ def build_settings(services: Services, page: gr.Blocks, tab: gr.Tab) -> None:
         return [values[name] for name in ORDER]
 
     shown = [fields[name] for name in ORDER]
-    tab.select(read, None, shown, show_progress="hidden", api_visibility="private")
+    # Read once, as the page opens: reading at every visit would overwrite what a quick hand has just changed.
+    page.load(read, None, shown, show_progress="hidden", api_visibility="private")
     for name in ORDER:
         _save_on_change(services, name, fields[name], saved)
     fields["theme"].input(None, fields["theme"], None, js=APPLY_THEME)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from playwright.sync_api import Page, expect
 
-from tests.browser.conftest import Served, ask
+from tests.browser.conftest import MAX_TOKENS, Served, ask
 
 
 def test_counts_and_learn_now(page: Page, server: Served) -> None:
@@ -93,8 +93,13 @@ def test_a_new_version_is_announced_and_can_be_left_again(page: Page, server: Se
         server.store.publish(server.user_id, 0, "rollback")
 
 
-def test_settings_are_stored_and_come_back(page: Page, server: Served) -> None:
+def open_settings(page: Page) -> None:
     page.get_by_role("tab", name="Settings").click()
+    expect(page.get_by_role("spinbutton", name="Reply length")).to_have_value(str(MAX_TOKENS))
+
+
+def test_settings_are_stored_and_come_back(page: Page, server: Served) -> None:
+    open_settings(page)
     prompt = page.get_by_role("textbox", name="System prompt")
     prompt.fill("Answer like a pirate.")
     page.get_by_role("checkbox", name="Learn from my ratings").click()
@@ -102,18 +107,18 @@ def test_settings_are_stored_and_come_back(page: Page, server: Served) -> None:
     stored = server.store.settings(server.user_id)
     assert (stored["system_prompt"], stored["learning"]) == ("Answer like a pirate.", False)
     page.reload()
-    page.get_by_role("tab", name="Settings").click()
+    open_settings(page)
     expect(prompt).to_have_value("Answer like a pirate.")
     server.store.update_settings(server.user_id, {"system_prompt": "", "learning": True})
 
 
 def test_dark_is_kept_from_the_first_paint_on(page: Page) -> None:
-    page.get_by_role("tab", name="Settings").click()
+    open_settings(page)
     page.get_by_role("radio", name="Dark").check()
     page.wait_for_function("document.body.classList.contains('dark')")
     page.reload()
     page.wait_for_function("document.body.classList.contains('dark')")
-    page.get_by_role("tab", name="Settings").click()
+    open_settings(page)
     expect(page.get_by_role("radio", name="Dark")).to_be_checked()
     page.get_by_role("radio", name="As the system").check()
     page.wait_for_function("!document.body.classList.contains('dark')")

@@ -132,6 +132,9 @@ export function mount({ element, trigger, props, watch }) {
   }
 
   on("turn", onTurn);
+  on("feedback", () => {
+    if (following) toEnd(); // the line that says "Saved" must not hide behind the composer
+  });
   on("new-version", ({ version }) => {
     list.append(h("p.at-notice", { role: "status" }, `Version ${version} is live: it writes from the next reply on.`));
     if (following) toEnd();
