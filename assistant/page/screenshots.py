@@ -96,7 +96,7 @@ def _ask(page: Page, question: str) -> None:
 
 
 def _rate(page: Page) -> None:
-    """A thumb, stars, a comment and an edit, each of them saved before the next."""
+    """A thumb and a comment on the first reply, stars on the last."""
     first, last = (page.get_by_role("article", name="Reply", exact=True).nth(i) for i in (0, 1))
     saved = '[data-testid="save-state"][data-state="saved"]'
     first.get_by_role("button", name="Good reply").click()
