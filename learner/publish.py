@@ -1,7 +1,7 @@
 """Publication of a version: its files first, whole and on disk, then one row that makes them true.
 
-A folder without a row is garbage of a learner that died in between; `data.profile.sweep` removes it later. Weights of rejected
-versions are not kept, and of the accepted ones only the newest few and whatever is live.
+A folder without a row is garbage of a learner that died in between; `data.profile.sweep` removes it later. Weights of
+rejected versions are not kept, and of the accepted ones only the newest few and whatever is live.
 """
 
 from __future__ import annotations

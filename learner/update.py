@@ -37,7 +37,7 @@ from learner.monitor import Monitor
 from learner.policy.ppo import Context, LearningError, train_ppo
 from learner.policy.rollouts import Rollout
 from learner.policy.warm_start import WarmStartResult, demonstration_batch, kl_to_base, sample, warm_start
-from learner.reward.design import Design, build_design
+from learner.reward.design import build_design, join
 from learner.reward.evidence import evidence_gain
 from learner.reward.explain import explain
 from learner.reward.features import FEATURE_NAMES, Array, centred, features_of
@@ -114,10 +114,8 @@ def _update(snapshot: Snapshot, base: BaseModel, config: LearnerConfig, monitor:
     report["evidence"] = asdict(test) | {"test_number": number}
     if not test.learnable:
         return Candidate("abstained", f"Nothing was learnt: {test.reason}.", report, uses)
-    if not any(kind != "comment" for kind in held_out.kinds):
-        reason = "Nothing was learnt: no rated conversation is held out yet to judge a new version by."
-        return Candidate("abstained", reason, report, uses)
-    reward_model, judge = fit(train), fit(held_out)
+    # The optimiser sees the training side alone; the judge knows all feedback, and how much it does not know.
+    reward_model, judge = fit(train), fit(join(train, held_out))
     report["learnt"] = [asdict(statement) for statement in explain(reward_model, train)]
     reward = PersonalReward(reward_model, snapshot, config.ppo.pessimism)
     monitor.report("reward model", 1.0, {"reward/gain": test.gain})
@@ -159,9 +157,9 @@ def _update(snapshot: Snapshot, base: BaseModel, config: LearnerConfig, monitor:
     if refusal:
         return Candidate("rejected", f"Rejected: {refusal}.", report, uses, reward_model, weights, settings)
     reason = (
-        f"Promoted: judged by feedback that training did not see it wins {rate.mean:.0%} of comparisons with version "
-        f"{snapshot.live_version} (at least {rate.lower:.0%} with {config.gate.confidence:.0%} confidence), at "
-        f"{sanity.kl:.1f} nats a reply from the base."
+        f"Promoted: by all your feedback it wins {rate.mean:.0%} of comparisons with version {snapshot.live_version} "
+        f"(at least {rate.lower:.0%} with {config.gate.confidence:.0%} confidence), at {sanity.kl:.1f} nats a reply "
+        "from the base."
     )
     return Candidate("promoted", reason, report, uses, reward_model, weights, settings)
 
@@ -173,7 +171,7 @@ class PersonalReward:
         self._model = model
         self._pessimism = pessimism
         contexts = {context_key(o.context): o.context for o in snapshot.evidence.observations}
-        said = [(contexts[key], r) for key, replies in snapshot.base_replies.items() for r in replies if key in contexts]
+        said = [(context, r) for key, context in contexts.items() for r in snapshot.base_replies.get(key, ())]
         utilities = model.pessimistic(uncentred(*zip(*said, strict=True)), pessimism)
         self._mean, self._sd = float(utilities.mean()), max(float(utilities.std()), 1e-6)
 

@@ -19,6 +19,7 @@ from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 
+import psutil
 import torch
 
 from data.errors import AttuneError, Conflict
@@ -58,7 +59,7 @@ class Learner:
 
     def serve(self, stop: threading.Event) -> None:
         """Work until `stop` is set. Raises Conflict where another learner has the lease for good."""
-        while not self.store.acquire_lease(self.owner, LEASE_TTL_S):
+        while not self.take_lease():
             if stop.wait(POLL_S):
                 return
         with _Heartbeat(self.store, self.owner):
@@ -73,6 +74,15 @@ class Learner:
                         stop.wait(POLL_S)
             finally:
                 self.store.release_lease(self.owner)
+
+    def take_lease(self) -> bool:
+        """Take the lease if it is free, or if its holder was a process of this machine that is gone."""
+        holder = self.store.lease_holder()
+        if holder is not None:
+            host, _, pid = holder.rpartition(":")
+            if host == socket.gethostname() and pid.isdecimal() and not psutil.pid_exists(int(pid)):
+                self.store.release_lease(holder)
+        return self.store.acquire_lease(self.owner, LEASE_TTL_S)
 
     def take_over(self) -> None:
         """What a dead predecessor left: its runs are queued again (once)."""
@@ -102,7 +112,7 @@ class Learner:
 
     def learn_now(self, user_id: str, on_progress: Callable[[str, float], None]) -> LearningRun:
         """One update in the foreground. Raises Conflict where a background learner has the home."""
-        if not self.store.acquire_lease(self.owner, LEASE_TTL_S):
+        if not self.take_lease():
             raise Conflict(
                 f"Another learner ({self.store.lease_holder()}) works on this home: press 'Learn now' on the page, or "
                 "stop Attune first."

@@ -88,6 +88,11 @@ class BaseModel:
 
     # --- adapters ---
 
+    def _wrapped(self) -> PeftModel:
+        if self._peft is None:
+            raise Invalid("There is no adapter on this model.")
+        return self._peft
+
     def adapter_names(self) -> set[str]:
         return set(self._settings)
 
@@ -101,9 +106,13 @@ class BaseModel:
             else:
                 self._peft.add_adapter(name, config)
         self._settings[name] = settings
-        if state is not None:
-            self.set_adapter_state(name, state)
         self._adapters_changed()
+        if state is not None:
+            try:
+                self.set_adapter_state(name, state)
+            except Invalid:
+                self.remove_adapter(name)
+                raise
 
     def _adapters_changed(self) -> None:
         """PEFT has just changed what is active and what requires gradients."""
@@ -114,18 +123,18 @@ class BaseModel:
 
     def set_adapter_state(self, name: str, state: lora.State) -> None:
         """Replace an adapter's weights. Invalid where they do not fit this base."""
-        expected = lora.adapter_state(self._peft, name)
+        expected = self.adapter_state(name)
         if set(expected) != set(state) or any(expected[key].shape != state[key].shape for key in state):
             raise Invalid(f"An adapter does not fit the base model {self.spec.id}: its layers or shapes differ.")
-        set_peft_model_state_dict(self._peft, state, adapter_name=name)
+        set_peft_model_state_dict(self._wrapped(), state, adapter_name=name)
 
     def adapter_state(self, name: str) -> lora.State:
-        return lora.adapter_state(self._peft, name)
+        return lora.adapter_state(self._wrapped(), name)
 
     def adapter_parameters(self, name: str) -> list[nn.Parameter]:
         """The weights that training may change, in a fixed order."""
         marked = f".{name}."
-        return [p for key, p in self._peft.named_parameters() if "lora_" in key and marked in key]
+        return [p for key, p in self._wrapped().named_parameters() if "lora_" in key and marked in key]
 
     def adapter_targets(self) -> list[str]:
         """Names of the linear layers that an adapter sits on, as PEFT's configuration lists them."""
@@ -134,19 +143,15 @@ class BaseModel:
     def load_adapter(self, name: str, folder: Path) -> None:
         """Load an adapter from a folder. Invalid in one line where it is broken or made for another base."""
         state, settings = lora.read_adapter(folder)
-        try:
-            self.add_adapter(name, settings, state)
-        except Invalid:
-            self.remove_adapter(name)
-            raise
+        self.add_adapter(name, settings, state)
 
     def remove_adapter(self, name: str) -> None:
         if self._settings.pop(name, None) is None:
             return
         if self._settings:
-            self._peft.delete_adapter(name)
+            self._wrapped().delete_adapter(name)
         else:  # PEFT keeps at least one adapter: the wrapper goes with the last one
-            self.model = self._peft.unload()
+            self.model = self._wrapped().unload()
             self._peft = None
         self._adapters_changed()
 
@@ -194,7 +199,8 @@ def load_base(
 ) -> BaseModel:
     """Load `model` (``embedded``, a folder, a GGUF file or a cached hub id) in 4 bits.
 
-    `dtype` is what a dequantised copy computes in (float32 for comparisons that must not round). Raises Invalid in one line where there is no such model or it is not a causal language model.
+    `dtype` is what a dequantised copy computes in (float32 for comparisons that must not round). Raises Invalid in
+    one line where there is no such model or it is not a causal language model.
     """
     folder = _locate(model, models_dir)
     place = _device(device)

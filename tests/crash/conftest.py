@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from data.home import Home
-from tests.crash.launched import Launched
+from tests.launched import Launched
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ import httpx
 
 from data.home import CHECKOUT
 from data.store import Store
-from tests.crash.launched import assistant_message
+from tests.launched import assistant_message
 
 SERVER = "assistant.server"
 

@@ -12,7 +12,7 @@ from data.store import Store
 from data.types import Turn
 from learner.config import LoraSettings
 from learner.modeling import lora
-from tests.crash.launched import assistant_message, wait_for
+from tests.launched import assistant_message, wait_for
 
 WORKER = "learner.worker"
 TRAINING = ("warm start", "policy optimisation")

@@ -1,0 +1,104 @@
+"""The gate's questions, with numbers worked by hand."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from data.types import Reply
+from learner.config import GateConfig
+from learner.evaluation import gate
+from learner.evaluation.metrics import distinct_2_ratio, reply_statistics
+from learner.policy.rollouts import Rollout
+from learner.reward.design import build_design
+from learner.reward.features import FEATURE_NAMES
+from learner.reward.model import fit
+
+CONFIG = GateConfig()
+SANE = gate.Sanity(
+    kl=5.0,
+    perplexity_increase=0.01,
+    chat_perplexity_increase=0.0,
+    eos_rate=0.9,
+    base_eos_rate=0.9,
+    distinct_2_ratio=1.0,
+)
+
+
+def test_all_levels_of_a_person_together_spend_alpha() -> None:
+    assert gate.alpha_for_test(1, 0.05) == pytest.approx(0.05 * 6 / math.pi**2)
+    total = sum(gate.alpha_for_test(k, 0.05) for k in range(1, 100_000))
+    assert 0.0499 < total <= 0.05
+    with pytest.raises(ValueError):
+        gate.alpha_for_test(0, 0.05)
+
+
+def certain_judge():
+    """A judge that is sure of one thing: more of feature 0 is better."""
+    model = fit(build_design([], {}))
+    theta, covariance = np.zeros_like(model.theta), np.zeros_like(model.covariance)
+    theta[0] = 1.0
+    return replace(model, theta=theta, covariance=covariance)
+
+
+def test_a_sure_judge_counts_wins_and_ties_half() -> None:
+    live = np.zeros((4, len(FEATURE_NAMES)))
+    candidate = live.copy()
+    candidate[:, 0] = [1, 1, 0, -1]  # two wins, a tie, a loss
+    rate = gate.win_rate(certain_judge(), candidate, live, CONFIG, seed=0)
+    assert rate.mean == pytest.approx(2.5 / 4)
+    assert rate.lower < rate.mean
+
+
+def test_the_bound_is_that_of_the_binomial_when_the_judge_is_sure() -> None:
+    live = np.zeros((64, len(FEATURE_NAMES)))
+    candidate = live.copy()
+    candidate[:40, 0], candidate[40:, 0] = 1, -1
+    rate = gate.win_rate(certain_judge(), candidate, live, replace(CONFIG, posterior_draws=20_000), seed=0)
+    normal = 40 / 64 - 1.645 * math.sqrt(40 / 64 * 24 / 64 / 64)
+    assert rate.lower == pytest.approx(normal, abs=0.01)
+
+
+def test_an_unsure_judge_lets_nothing_through() -> None:
+    judge = fit(build_design([], {}))  # the prior alone
+    live = np.zeros((64, len(FEATURE_NAMES)))
+    candidate = np.ones_like(live)
+    rate = gate.win_rate(judge, candidate, live, CONFIG, seed=0)
+    assert rate.lower < 0.5
+    assert "not shown to be better" in (gate.is_better(rate, CONFIG) or "")
+
+
+def test_better_means_above_one_half() -> None:
+    assert gate.is_better(gate.WinRate(0.7, 0.51), CONFIG) is None
+    assert gate.is_better(gate.WinRate(0.7, 0.50), CONFIG) is not None
+
+
+def test_sanity_bounds() -> None:
+    assert gate.is_sane(SANE, CONFIG) is None
+    for change, word in (
+        ({"kl": 12.1}, "nats"),
+        ({"kl": float("nan")}, "nats"),
+        ({"perplexity_increase": 0.031}, "perplexity"),
+        ({"chat_perplexity_increase": float("inf")}, "perplexity"),
+        ({"eos_rate": 0.84}, "end by themselves"),
+        ({"distinct_2_ratio": 0.79}, "repeat"),
+    ):
+        assert word in (gate.is_sane(replace(SANE, **change), CONFIG) or "")
+
+
+def rollout(tokens: list[int]) -> Rollout:
+    return Rollout(0, [1], tokens, Reply("x"), [0.0] * len(tokens))
+
+
+def test_distinct_2_compares_equal_token_counts() -> None:
+    # cut to 4 tokens each: bigrams (1,2) (2,1) (1,2): 2 of 3; (5,6) (6,7) (7,8): 3 of 3
+    found = distinct_2_ratio([rollout([1, 2, 1, 2])], [rollout([5, 6, 7, 8, 9, 9, 9])])
+    assert found == pytest.approx(2 / 3)
+
+
+def test_reply_statistics() -> None:
+    found = reply_statistics([Reply("one two"), Reply("one", False), Reply("a b c d")], 1.5)
+    assert (found.median_words, found.kl) == (2.0, 1.5) and found.eos_rate == pytest.approx(2 / 3)
