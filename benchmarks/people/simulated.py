@@ -39,7 +39,10 @@ class WantsShort:
     """Likes about 20 words and a reply that ends by itself; edits by keeping the beginning."""
 
     name: str = "wants short replies"
-    kinds: tuple[str, ...] = ("edit", "stars", "ranking", "thumb", "edit", "stars", "ranking", "thumb", "comment", "edit")
+    kinds: tuple[str, ...] = (
+        *("edit", "stars", "ranking", "thumb", "edit"),
+        *("stars", "ranking", "thumb", "comment", "edit"),
+    )
     words: int = 20
 
     def utility(self, reply: str, finished: bool) -> float:
