@@ -145,6 +145,7 @@ def _update(snapshot: Snapshot, base: BaseModel, config: LearnerConfig, monitor:
     # 5. the gate
     gated = Gated(snapshot, base, config, monitor, judge)
     report["base"], report["live"] = asdict(gated.base_statistics), asdict(gated.live_statistics)
+    weights, report["ppo"]["share_kept"] = gated.shrunk(weights)
     rate, sanity, report["policy"] = gated.examine()
     if warm and warm.steps:
         base.set_adapter_state(CANDIDATE, warm_weights)
@@ -233,6 +234,21 @@ class Gated:
         self._answers_perplexity = chat_perplexity(base, None, neutral_chat())
         monitor.report("gate", 0.4, {})
 
+    def shrunk(self, weights: lora.State) -> tuple[lora.State, float]:
+        """The candidate with as much of its change as neutral text allows, and that share of it."""
+        for share in self._config.gate.shares:
+            kept = lora.scaled(weights, share)
+            self._base.set_adapter_state(CANDIDATE, kept)
+            if max(self.perplexity_increases()) <= self._config.gate.max_perplexity_increase:
+                break
+        return kept, share
+
+    def perplexity_increases(self) -> tuple[float, float]:
+        """Of the candidate over the base, relative: on plain prose and on neutral answers."""
+        prose = text_perplexity(self._base, CANDIDATE, neutral_text())
+        answers = chat_perplexity(self._base, CANDIDATE, neutral_chat())
+        return prose / self._prose - 1, answers / self._answers_perplexity - 1
+
     def examine(self) -> tuple[gate.WinRate, gate.Sanity, dict[str, Any]]:
         """The candidate as it stands now."""
         rollouts, statistics = self._answers(CANDIDATE)
@@ -243,11 +259,11 @@ class Gated:
             self._config.gate,
             self._config.seed,
         )
-        base = self._base
+        prose, answers = self.perplexity_increases()
         sanity = gate.Sanity(
             kl=statistics.kl,
-            perplexity_increase=text_perplexity(base, CANDIDATE, neutral_text()) / self._prose - 1,
-            chat_perplexity_increase=chat_perplexity(base, CANDIDATE, neutral_chat()) / self._answers_perplexity - 1,
+            perplexity_increase=prose,
+            chat_perplexity_increase=answers,
             eos_rate=statistics.eos_rate,
             base_eos_rate=self.base_statistics.eos_rate,
             distinct_2_ratio=distinct_2_ratio(rollouts, self._base_rollouts),

@@ -53,6 +53,11 @@ def state_sha256(state: State) -> str:
     return digest.hexdigest()
 
 
+def scaled(state: State, share: float) -> State:
+    """The adapter whose change of every layer, B A x, is `share` of this one's."""
+    return {key: value * share if ".lora_B." in key else value for key, value in state.items()}
+
+
 def save_adapter(folder: Path, state: State, settings: LoraSettings, base_id: str, targets: list[str]) -> None:
     """Write an adapter as `PeftModel.from_pretrained` reads it. `targets` are the names of the layers it sits on."""
     folder.mkdir(parents=True, exist_ok=True)
