@@ -25,7 +25,7 @@ GARBAGE_AGE_S = 3600.0
 
 
 def reset(store: Store, home: Home, user_id: str, what: ResetWhat, erase_now: bool = False) -> dict[str, Any]:
-    """Go back to the base model; `what` says what else leaves use.
+    """Go back to the base model; every version leaves use, and `what` says what else does.
 
     "model": nothing else, feedback stays and can be learnt from again. "feedback": conversations, the
     feedback on them and the runs too. "all": notes and settings as well. What can be undone for 30 days is
@@ -109,7 +109,7 @@ def sweep(store: Store, home: Home) -> None:
         for expired in store.open_resets(user.id):
             if expired.expires_at <= now:
                 _expire(store, home, expired)
-        rows = {version.number for version in store.versions(user.id) if version.has_weights}
+        rows = store.numbers_with_weights(user.id)
         for parent in (home.adapters_dir(user.id), home.profile_dir(user.id) / "reward"):
             for folder in _entries(parent):
                 number = int(folder.name) if folder.name.isdecimal() else None

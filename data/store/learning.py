@@ -8,6 +8,7 @@ from typing import Any
 from data.errors import Conflict, Invalid, NotFound
 from data.ids import utc_now
 from data.store.connection import Connected, Connection, Row, from_json, to_json
+from data.store.runs import end_run
 from data.types import (
     BASE_VERSION,
     AdapterVersion,
@@ -15,10 +16,14 @@ from data.types import (
     Publication,
     PublicationReason,
     Reply,
+    RunEnd,
     VersionStatus,
 )
 
 _BASE_KEY = "base_spec"
+# A reset takes the versions up to its own out of use for as long as it can be undone; their rows stay.
+IN_USE = """number > (SELECT coalesce(max(last_version), 0) FROM resets
+    WHERE resets.user_id = adapter_versions.user_id AND resets.ended_at IS NULL)"""
 
 
 class Learning(Connected):
@@ -32,9 +37,18 @@ class Learning(Connected):
         return int(row["version"]) if row else BASE_VERSION
 
     def versions(self, user_id: str) -> list[AdapterVersion]:
-        """Every version there is a row of (not the base), oldest first."""
-        rows = self._all_rows("SELECT * FROM adapter_versions WHERE user_id = ? ORDER BY number", (user_id,))
+        """Every version (not the base) that no reset has taken out of use, oldest first."""
+        rows = self._all_rows(
+            f"SELECT * FROM adapter_versions WHERE user_id = ? AND {IN_USE} ORDER BY number", (user_id,)
+        )
         return [version_of(row) for row in rows]
+
+    def numbers_with_weights(self, user_id: str) -> set[int]:
+        """The versions whose folders are to be kept, those included that undoing a reset brings back."""
+        rows = self._all_rows(
+            "SELECT number FROM adapter_versions WHERE user_id = ? AND has_weights", (user_id,)
+        )
+        return {row["number"] for row in rows}
 
     def version(self, user_id: str, number: int) -> AdapterVersion:
         """Raises NotFound; version 0, the base, has no row."""
@@ -59,12 +73,15 @@ class Learning(Connected):
         status: VersionStatus,
         report: Mapping[str, Any],
         publish_reason: PublicationReason | None,
+        ends: RunEnd | None = None,
     ) -> AdapterVersion:
-        """The version's row and, with a reason, its publication, in one transaction.
+        """The version's row, with a reason its publication, and with `ends` the end of its run, in one
+        transaction.
 
         `sha256` is `data.adapter_files.adapter_sha256(folder)` ("" where there are no weights: a rejected
         version keeps only its report). Raises Conflict where the number is taken, and for a promotion by a
-        run that was asked to stop meanwhile (as by a reset): nothing goes live behind a person's back.
+        run that was asked to stop meanwhile (as by a reset), or where `parent` is no longer what is live (the
+        person went back to another version): nothing goes live behind a person's back.
         """
         if publish_reason is not None and status != "accepted":
             raise Invalid(f"A version that is {status} cannot go live.", "status")
@@ -91,20 +108,30 @@ class Learning(Connected):
                 ).fetchone()
             ):
                 raise Conflict("The update was cancelled before its version could go live.")
+            if ends is not None and publish_reason == "promoted" and self.live_version(user_id) != parent:
+                raise Conflict("Another version was chosen during the update; the new one did not go live.")
+            if ends is not None:
+                end_run(db, ends.run_id, ends.state, number, ends.reason, report)
             if publish_reason is not None:
                 self._insert_publication(db, user_id, number, publish_reason)
         return self.version(user_id, number)
 
     def publish(self, user_id: str, version: int, reason: PublicationReason) -> Publication:
-        """Make a version live (0: the base). Raises NotFound unless it is accepted and has its weights."""
+        """Make a version live (0: the base).
+
+        Raises NotFound unless it is accepted, has its weights, and was not taken out of use by a reset.
+        """
         with self._write() as db:
             if version != BASE_VERSION:
                 row = db.execute(
-                    "SELECT status, has_weights FROM adapter_versions WHERE user_id = ? AND number = ?",
+                    f"SELECT status, has_weights, {IN_USE} AS in_use FROM adapter_versions"
+                    " WHERE user_id = ? AND number = ?",
                     (user_id, version),
                 ).fetchone()
                 if row is None:
                     raise NotFound(f"There is no version {version}.")
+                if not row["in_use"]:
+                    raise NotFound(f"There is no version {version} any more; undoing the reset brings it back.")
                 if row["status"] != "accepted":
                     raise NotFound(f"Version {version} is {row['status']} and cannot go live.")
                 if not row["has_weights"]:

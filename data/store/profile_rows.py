@@ -12,7 +12,7 @@ from typing import Any
 
 from data.ids import new_id
 from data.store.connection import Connection, Row, from_json, to_json
-from data.store.learning import Learning
+from data.store.learning import IN_USE, Learning
 from data.store.settings import Settings
 
 Content = dict[str, Any]
@@ -25,7 +25,7 @@ class ProfileRows(Settings, Learning):
 
     def profile_content(self, user_id: str) -> Content:
         """Conversations that are not deleted with their messages and comparisons, the feedback on them,
-        ended runs, versions, notes and chosen settings, as the profile file has them."""
+        ended runs, versions in use, notes and chosen settings, as the profile file has them."""
         with self._snapshot():
             conversations = [self._conversation(row) for row in self._own(
                 "SELECT * FROM conversations WHERE user_id = ? AND deleted_at IS NULL ORDER BY id", user_id
@@ -35,7 +35,9 @@ class ProfileRows(Settings, Learning):
             runs = self._own(
                 "SELECT * FROM learning_runs WHERE user_id = ? AND ended_at IS NOT NULL ORDER BY id", user_id
             )
-            versions = self._own("SELECT * FROM adapter_versions WHERE user_id = ? ORDER BY number", user_id)
+            versions = self._own(
+                f"SELECT * FROM adapter_versions WHERE user_id = ? AND {IN_USE} ORDER BY number", user_id
+            )
             settings = self._own("SELECT key, value FROM settings WHERE user_id = ? ORDER BY key", user_id)
             return {
                 "conversations": conversations,

@@ -48,10 +48,10 @@ class Resets(Learning):
     ) -> tuple[Reset, list[int]]:
         """Take `what` out of use in one transaction: the base goes live, rows are removed as `what` says.
 
-        A run that is at work is asked to stop (and cannot publish any more). With `erase`, versions are
-        removed as well and the reset cannot be undone. `keep` writes down, inside the
-        transaction and so without losing what is said meanwhile, what the undo needs, and returns the
-        file's name. Returns the reset and the versions removed.
+        The versions there are leave use with it. A run that is at work is asked to stop (and cannot publish
+        any more). With `erase`, versions are removed for good and the reset cannot be undone. `keep` writes
+        down, inside the transaction and so without losing what is said meanwhile, what the undo needs, and
+        returns the file's name. Returns the reset and the versions removed.
         """
         with self._write() as db:
             kept_file = keep()

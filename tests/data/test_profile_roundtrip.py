@@ -220,7 +220,7 @@ def test_a_reset_can_be_undone(store, home, lived, what):
     after = store.profile_content(user)
     assert store.live_version(user) == 0 and store.publications(user)[-1].reason == "reset"
     assert store.new_feedback_count(user) == 0
-    gone = {"model": [], "feedback": ["conversations", "feedback", "runs"]}
+    gone = {"model": ["versions"], "feedback": ["versions", "conversations", "feedback", "runs"]}
     gone["all"] = [*gone["feedback"], "notes", "settings"]
     for key in before:
         assert (not after[key]) if key in gone[what] else (after[key] == before[key]), key
@@ -242,6 +242,51 @@ def test_a_reset_can_be_undone(store, home, lived, what):
     assert not list(home.undo_dir(user).glob("*")) and store.verify() == []
     with pytest.raises(NotFound):
         undo_reset(store, home, user)
+
+
+def test_a_reset_takes_the_versions_out_of_use_until_it_is_undone(store, home, lived, tmp_path):
+    user = lived.user.id
+    for folder in (home.adapter_dir(user, 1), home.reward_dir(user, 1)):
+        os.utime(folder, (0, 0))
+    reset(store, home, user, "model")
+    assert store.versions(user) == [] and store.next_version_number(user) == 3
+    with pytest.raises(NotFound, match="no version 1 any more"):
+        store.publish(user, 1, "rollback")
+    assert store.live_version(user) == 0
+    out = tmp_path / "after.zip"
+    assert export_profile(store, home, user, out)["versions"] == 0
+    with zipfile.ZipFile(out) as archive:
+        assert not [name for name in archive.namelist() if name.startswith(("adapters/", "reward/"))]
+    sweep(store, home)
+    assert home.adapter_dir(user, 1).is_dir() and home.reward_dir(user, 1).is_dir()
+    assert store.verify() == []
+
+    folder = write_adapter(home, user, 3, seed=1)
+    store.record_version(user, 3, 0, "embedded", adapter_sha256(folder), "accepted", {}, "promoted")
+    assert [v.number for v in store.versions(user)] == [3] and store.live_version(user) == 3
+    assert undo_reset(store, home, user)["live_version"] == 1
+    assert [v.number for v in store.versions(user)] == [1, 2, 3]
+    assert store.publish(user, 3, "rollback").version == 3 and store.verify() == []
+
+
+def test_two_resets_are_undone_one_after_the_other(store, home, lived):
+    user = lived.user.id
+    reset(store, home, user, "model")
+    folder = write_adapter(home, user, 3, seed=1)
+    store.record_version(user, 3, 0, "embedded", adapter_sha256(folder), "accepted", {}, "promoted")
+    reset(store, home, user, "model")
+    assert store.versions(user) == []
+    assert undo_reset(store, home, user)["live_version"] == 3
+    assert [v.number for v in store.versions(user)] == [3]  # the first reset still stands
+    assert undo_reset(store, home, user)["live_version"] == 1
+    assert [v.number for v in store.versions(user)] == [1, 2, 3]
+
+
+def test_another_persons_reset_takes_nothing(store, home, lived):
+    other = store.ensure_user("other").id
+    store.record_version(other, 1, 0, "embedded", "", "rejected", {}, None)
+    reset(store, home, lived.user.id, "model")
+    assert [v.number for v in store.versions(other)] == [1]
 
 
 def test_a_reset_stops_an_update_that_is_at_work_from_publishing(store, home, lived):
