@@ -37,6 +37,7 @@ def add_routes(app: FastAPI, services: Services) -> None:
         """Ready to answer; the model is loaded before the server takes connections."""
         return {
             "status": "ok",
+            "instance": services.options.instance,
             "model": services.base.spec.id,
             "device": str(services.base.device),
             "weights": services.base.held_as,

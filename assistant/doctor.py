@@ -120,11 +120,18 @@ def check_database(store: Store) -> Check:
 
 
 def check_adapters(home: Home, store: Store, base: Any) -> Check:
-    """Every adapter that answers somebody must load on the base model that is in use."""
-    broken, fine = [], 0
+    """Every adapter that answers somebody must load on the base model that is in use.
+
+    One that was made for another base sleeps while this one serves: a note, it is not broken.
+    """
+    broken, asleep, fine = [], [], 0
     for user in store.list_users():
         number = store.live_version(user.id)
         if number == BASE_VERSION:
+            continue
+        made_for = store.version(user.id, number).base_id
+        if made_for != base.spec.id:
+            asleep.append(f"version {number} of {user.name} was made for {made_for}")
             continue
         try:
             base.load_adapter("doctor", home.adapter_dir(user.id, number))
@@ -134,6 +141,9 @@ def check_adapters(home: Home, store: Store, base: Any) -> Check:
             broken.append(f"version {number} of {user.name}: {' '.join(str(error).split())}")
     if broken:
         return Check("live adapters", "failed", "; ".join(broken))
+    if asleep:
+        detail = f"{fine} load; not used while {base.spec.id} answers: {'; '.join(asleep)}"
+        return Check("live adapters", "note", detail)
     return Check("live adapters", "ok", f"{fine} load" if fine else "nobody has one yet")
 
 

@@ -30,8 +30,7 @@ from data.types import User
 
 SAFE = ("GET", "HEAD", "OPTIONS")
 OPEN = ("/healthz", "/login", "/favicon.ico")  # these alone answer people who have not signed in
-NOT_JSON = ("/v1/profile/import",)  # takes a zip
-FILES = (*NOT_JSON, "/gradio_api/upload")  # too large to be read before they are passed on
+NOT_JSON = ("/v1/profile/import",)  # takes a zip, too large to be read before it is passed on
 
 # Gradio's own scripts need inline and eval; what keeps chat text from running is that it never becomes HTML
 # unescaped. Everything else stays on this server, so a reply cannot call out (pictures included).
@@ -103,7 +102,7 @@ class Guard:
         try:
             if int(length) > most:
                 raise BodyTooLarge
-            if scope["method"] not in SAFE and not path.startswith(FILES):
+            if scope["method"] not in SAFE and path not in NOT_JSON:
                 body, receive = await whole(receive, most)
             if path.startswith("/gradio_api") and not self._own_sessions(scope, body):
                 await error_response(404, "There is no such session.")(scope, receive, send)

@@ -17,7 +17,7 @@ class BodyTooLarge(Exception):
 def limit_of(path: str) -> int:
     if path in ("/login", "/logout"):
         return FORM_BYTES
-    if path == "/v1/profile/import" or path.startswith("/gradio_api/upload"):
+    if path == "/v1/profile/import":
         return FILE_BYTES
     return JSON_BYTES if path.startswith("/v1/") else PAGE_BYTES
 

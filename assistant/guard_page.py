@@ -14,9 +14,10 @@ from starlette.types import Message, Receive, Scope, Send
 
 from assistant.api_errors import error_response
 
-# Gradio's doors that this page has no use for: fetching other addresses, editing the app, recordings,
-# functions called without a known person, shared links, its own documents and statistics.
+# Gradio's doors that this page has no use for: files sent to it (a profile goes to /v1/profile/import),
+# fetching other addresses, editing the app, recordings, functions called without a known person, shared links, its own documents and statistics.
 CLOSED = (
+    "/gradio_api/upload",
     "/gradio_api/proxy=", "/gradio_api/vibe-", "/gradio_api/undo-vibe", "/gradio_api/component_server",
     "/gradio_api/process_recording", "/gradio_api/deep_link", "/gradio_api/dev/", "/gradio_api/runs",
     "/gradio_api/custom_component/", "/gradio_api/openapi.json", "/openapi.json", "/monitoring",

@@ -24,6 +24,7 @@ import assistant.offline  # noqa: F401  (before anything that could call out)
 from assistant.auth import Auth
 from assistant.guard import Guard, is_loopback
 from assistant.services import Options, Services
+from assistant.supervisor import INSTANCE
 from data.errors import AttuneError, Conflict, Invalid
 from data.home import Home
 from data.store import Store
@@ -70,7 +71,10 @@ def close_app(app: FastAPI) -> None:
 
 
 def bind(host: str, port: int) -> socket.socket:
-    """The listening socket, bound before the model is loaded: a port in use shows at once, in one line."""
+    """The listening socket, made before the model is loaded: a port in use shows at once, in one line.
+
+    It listens at once, because two sockets may be bound to one port for as long as neither does.
+    """
     try:
         family, kind, proto, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
     except OSError as error:
@@ -80,6 +84,7 @@ def bind(host: str, port: int) -> socket.socket:
         listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         listening.bind(address)
+        listening.listen()
     except OSError as error:
         listening.close()
         raise Conflict(
@@ -153,7 +158,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         logging.getLogger(chatty).setLevel(logging.WARNING)
     options = Options(
         host=given.host, port=given.port, model=given.model, device=given.device, page=not given.no_page,
-        allowed_hosts=tuple(given.allow_host),
+        allowed_hosts=tuple(given.allow_host), instance=os.environ.get(INSTANCE, ""),
     )  # fmt: skip
     try:
         serve(options, Home.locate(given.home))

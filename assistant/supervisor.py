@@ -7,13 +7,15 @@ chat server ends Attune; giving up the learner leaves the chat running without i
 
 from __future__ import annotations
 
+import http.client
+import json
 import os
+import secrets
 import signal
 import subprocess
 import sys
 import threading
 import time
-import urllib.error
 import urllib.request
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -31,12 +33,14 @@ FIRST_PAUSE_S = 0.5
 LONGEST_PAUSE_S = 30.0
 STOP_S = 10.0  # between asking a child to end and ending it
 LOG_BYTES = 5_000_000
+INSTANCE = "ATTUNE_INSTANCE"  # the environment variable that tells a child its token
 CLEAN_FAILURE = (1, 2)  # exit codes of a process that said itself why it cannot run
 
 
 @dataclass(frozen=True)
 class ChildSpec:
-    """One process to keep running. `health_url` answers 200 once it is ready (None: it has no address)."""
+    """One process to keep running. `health_url` (None: it has no address) answers 200 once it is ready, with
+    the token that the child found in its environment as `instance`: another server may have the port."""
 
     name: str
     command: Sequence[str]
@@ -53,6 +57,7 @@ class Child:
     started_at: float = 0.0
     start_again_at: float = 0.0
     log_offset: int = 0
+    instance: str = ""
     ready: bool = False
     quick_deaths: int = 0
     given_up: bool = False
@@ -110,18 +115,19 @@ class Supervisor:
     def _is_ready(self, child: Child, now: float) -> bool:
         if child.spec.health_url is None:
             return now - child.started_at >= SETTLED_S
-        return answers(child.spec.health_url)
+        return answers(child.spec.health_url, child.instance)
 
     def _start(self, child: Child, now: float) -> None:
         spec = child.spec
         with open_log(spec.log) as log:
             child.log_offset = log.tell()
+            child.instance = secrets.token_hex(16)
             child.process = subprocess.Popen(
                 list(spec.command),
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,
-                env=child_environment(),
+                env={**child_environment(), INSTANCE: child.instance},
                 **_own_group(),
             )
         if spec.background:
@@ -172,14 +178,14 @@ def child_environment() -> dict[str, str]:
     return {**os.environ, "PYTHONPATH": str(CHECKOUT), "PYTHONUNBUFFERED": "1"}
 
 
-def answers(url: str, timeout_s: float = 2.0) -> bool:
-    """Whether `url` answers 200, asked directly (never through a proxy)."""
+def answers(url: str, instance: str, timeout_s: float = 2.0) -> bool:
+    """Whether `url` answers 200 and names `instance`, asked directly (never through a proxy)."""
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     try:
         with opener.open(url, timeout=timeout_s) as response:
-            return bool(response.status == 200)
-    except (OSError, urllib.error.URLError, ValueError):
-        return False
+            return response.status == 200 and json.load(response).get("instance") == instance
+    except (OSError, http.client.HTTPException, ValueError, AttributeError):
+        return False  # nobody, or somebody else
 
 
 def open_log(path: Path) -> IO[bytes]:

@@ -17,7 +17,14 @@ from typing import Any
 
 import httpx
 
-from benchmarks.people.simulated import Person, RatesAtRandom, WantsClosingQuestion, WantsShort, rate, word_count
+from benchmarks.people.simulated import (
+    Person,
+    RatesAtRandom,
+    WantsClosingQuestion,
+    WantsShort,
+    rate,
+    word_count,
+)
 from data.prompts import general_prompts
 
 PEOPLE: dict[str, Person] = {

@@ -26,6 +26,7 @@ from data.types import (
 HELD_OUT_SHARE = 0.2
 # An edit of a tenth of the words or more counts in full: w = min(1, d / 0.1).
 FULL_WEIGHT_DISTANCE = 0.1
+ENDING_WORDS = 5  # an edit that leaves so many last words alone has not touched the ending
 # A word, or one character of a script that is written without spaces (Chinese, Japanese).
 _WORD = re.compile(
     r"[\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003ffff]"
@@ -150,7 +151,8 @@ def _observe(
         weight = edit_weight(messages[0].content, event.value)
         if weight == 0.0:
             return "only white space was changed"
-        replies, outcome = (Reply(event.value, True), replies[0]), None
+        edited = Reply(event.value, replies[0].finished or _ends_anew(messages[0].content, event.value))
+        replies, outcome = (edited, replies[0]), None
     elif event.kind == "ranking":
         places = {message_id: index for index, message_id in enumerate(shown)}
         outcome = tuple(tuple(places[reply_id] for reply_id in group) for group in event.value["order"])
@@ -167,6 +169,11 @@ def _observe(
         created_at=event.created_at,
         root_id=root_id,
     )
+
+
+def _ends_anew(original: str, edited: str) -> bool:
+    """Whether the person wrote another ending: one that was cut off and is left alone does not end well."""
+    return words(edited)[-ENDING_WORDS:] != words(original)[-ENDING_WORDS:]
 
 
 def _context(path: Sequence[Message], conversations: Mapping[str, Conversation]) -> tuple[Turn, ...]:

@@ -160,6 +160,15 @@ class LearningRun:
 
 
 @dataclass(frozen=True)
+class RunEnd:
+    """How a run ends with the version it made: in the same transaction, so that no crash can part the two."""
+
+    run_id: str
+    state: RunState
+    reason: str
+
+
+@dataclass(frozen=True)
 class BaseSpec:
     """Which base model this is, exactly, and the shape of every layer an adapter may sit on.
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, is_dataclass, replace
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal, TypeVar, get_args, get_type_hints
 
 from data.errors import Invalid
 
@@ -100,7 +100,9 @@ class LearnerConfig:
     start_from: Literal["base", "live"] = "base"  # base: a retracted rating is truly gone from the next version
     base_replies: int = 2  # base replies a prompt on which features are centred
     budget_minutes: float = 10.0  # of warm start and PPO
-    gate_minutes: float = 4.0
+    context_tokens: int = 512  # of a conversation, in rollouts and demonstrations; its oldest turns are dropped
+    demonstration_tokens: int = 512  # of a demonstrated reply; longer ones are not imitated
+    gate_minutes: float = 4.0  # beyond it the gate leaves out what only the report wants
     seed: int = 0
 
 
@@ -123,6 +125,11 @@ def _replaced(config: Any, full_name: str, path: list[str], value: Any) -> Any:
         return replace(config, **{path[0]: _replaced(current, full_name, path[1:], value)})
     if len(path) > 1 or is_dataclass(current):
         raise Invalid(f"The learner setting {full_name!r} does not name a single value.", full_name)
-    if isinstance(value, bool) != isinstance(current, bool) or not isinstance(value, type(current) | int):
+    choices = get_args(get_type_hints(type(config))[path[0]])
+    if isinstance(current, str) and choices and value not in choices:
+        raise Invalid(f"The learner setting {full_name} is one of {', '.join(choices)}, not {value!r}.", full_name)
+    number = int | float if isinstance(current, float) else int
+    fits = isinstance(value, number if isinstance(current, int | float) else type(current))
+    if not fits or isinstance(value, bool) != isinstance(current, bool):
         raise Invalid(f"The learner setting {full_name} takes {type(current).__name__}, not {value!r}.", full_name)
     return replace(config, **{path[0]: type(current)(value)})

@@ -7,27 +7,43 @@ rejected versions are not kept, and of the accepted ones only the newest few and
 from __future__ import annotations
 
 import json
+import logging
 import os
 import shutil
 import uuid
 
 from data.adapter_files import CARD, adapter_sha256, fsync_folder
+from data.errors import AttuneError
 from data.home import Home
 from data.store import Store
-from data.types import AdapterVersion, BaseSpec
+from data.types import AdapterVersion, BaseSpec, LearningRun, RunEnd
 from learner.modeling import lora
 from learner.update import Candidate
+
+log = logging.getLogger("attune.learner")
 
 KEPT_VERSIONS = 5
 
 
 def publish(
-    home: Home, store: Store, user_id: str, candidate: Candidate, spec: BaseSpec, targets: list[str], parent: int
+    home: Home,
+    store: Store,
+    run: LearningRun,
+    candidate: Candidate,
+    spec: BaseSpec,
+    targets: list[str],
+    parent: int,
 ) -> AdapterVersion:
-    """Record a candidate; a promoted one is written to disk and goes live in the same transaction as its row."""
+    """Record a candidate and end its run; a promoted one is written to disk first.
+
+    The version's row, its publication and the end of the run are one transaction. Raises Conflict where the person went
+    back to another version meanwhile, or cancelled: nothing goes live behind their back.
+    """
+    user_id = run.user_id
     number = store.next_version_number(user_id)
+    ends = RunEnd(run.id, candidate.verdict, candidate.reason)
     if candidate.verdict != "promoted":
-        return store.record_version(user_id, number, parent, spec.id, "", "rejected", candidate.report, None)
+        return store.record_version(user_id, number, parent, spec.id, "", "rejected", candidate.report, None, ends)
     assert candidate.weights is not None and candidate.reward_model is not None
     scratch = home.adapters_dir(user_id) / f".new-{uuid.uuid4().hex}"
     scratch_reward = home.reward_dir(user_id, number).with_name(f".new-{uuid.uuid4().hex}")
@@ -50,13 +66,18 @@ def publish(
             os.replace(made, place)
             fsync_folder(place.parent)
         version = store.record_version(
-            user_id, number, parent, spec.id, adapter_sha256(folder), "accepted", candidate.report, "promoted"
+            *(user_id, number, parent, spec.id, adapter_sha256(folder), "accepted", candidate.report),
+            publish_reason="promoted",
+            ends=ends,
         )
     except BaseException:
         for path in (scratch, scratch_reward):
             shutil.rmtree(path, ignore_errors=True)
         raise
-    drop_old_weights(home, store, user_id)
+    try:
+        drop_old_weights(home, store, user_id)
+    except (AttuneError, OSError) as error:  # the new version is live all the same
+        log.warning("old weights could not be dropped: %s", error)
     return version
 
 

@@ -34,6 +34,7 @@ from learner.evaluation.metrics import (
 from learner.modeling import lora
 from learner.modeling.base import BaseModel
 from learner.monitor import Monitor
+from learner.policy.contexts import within
 from learner.policy.ppo import Context, LearningError, train_ppo
 from learner.policy.rollouts import Rollout
 from learner.policy.warm_start import WarmStartResult, demonstration_batch, kl_to_base, sample, warm_start
@@ -126,8 +127,8 @@ def _update(snapshot: Snapshot, base: BaseModel, config: LearnerConfig, monitor:
     settings = start[1] if start else config.lora
     base.add_adapter(CANDIDATE, settings, start[0] if start else None)
     before = lora.state_sha256(base.adapter_state(CANDIDATE))
-    shown = demonstrations(snapshot.evidence)
-    prompts = rollout_prompts(snapshot, config)
+    shown = short_demonstrations(snapshot, base, config)
+    prompts = rollout_prompts(snapshot, base, config)
     warm: WarmStartResult | None = None
     if config.warm_start.enabled and len(shown) >= config.warm_start.min_demonstrations:
         warm = warm_start(base, CANDIDATE, shown, prompts, config.warm_start, config.ppo, monitor, config.seed)
@@ -147,7 +148,7 @@ def _update(snapshot: Snapshot, base: BaseModel, config: LearnerConfig, monitor:
     report["base"], report["live"] = asdict(gated.base_statistics), asdict(gated.live_statistics)
     weights, report["ppo"]["share_kept"] = gated.shrunk(weights)
     rate, sanity, report["policy"] = gated.examine()
-    if warm and warm.steps:
+    if warm and warm.steps and monitor.seconds_left("gate") > 0:  # for the report alone
         base.set_adapter_state(CANDIDATE, warm_weights)
         _, _, report["warm_start_alone"] = gated.examine()
         base.set_adapter_state(CANDIDATE, weights)
@@ -177,7 +178,7 @@ class PersonalReward:
         self._mean, self._sd = float(utilities.mean()), max(float(utilities.std()), 1e-6)
 
     def __call__(self, contexts: Sequence[Context], replies: Sequence[Reply]) -> Array:
-        """Scores (N,). Not centred on base replies: a prompt's centre cancels between replies to it."""
+        """Scores (N,). Not centred on the prompt's base replies: what they share cancels in the advantages."""
         phi = uncentred(contexts, replies)
         return (self._model.pessimistic(phi, self._pessimism) - self._mean) / self._sd
 
@@ -189,11 +190,24 @@ def uncentred(contexts: Sequence[Context], replies: Sequence[Reply]) -> Array:
     return centred(np.concatenate(raw), nothing)
 
 
-def rollout_prompts(snapshot: Snapshot, config: LearnerConfig) -> list[Context]:
+def short_demonstrations(
+    snapshot: Snapshot, base: BaseModel, config: LearnerConfig
+) -> list[tuple[Context, Reply]]:
+    """Demonstrations whose context and reply are within their token limits."""
+    cut = [(within(base, context, config.context_tokens), r) for context, r in demonstrations(snapshot.evidence)]
+    return [
+        (context, reply)
+        for context, reply in cut
+        if context is not None and len(base.encode_reply(reply.text)) <= config.demonstration_tokens
+    ]
+
+
+def rollout_prompts(snapshot: Snapshot, base: BaseModel, config: LearnerConfig) -> list[Context]:
     """The person's own prompts (of the training side) among general ones, in a fixed order."""
     shuffle = random.Random(config.seed).shuffle
     own = {context_key(o.context): o.context for o in snapshot.evidence.observations if not o.held_out}
-    own_contexts: list[Context] = [context for context in own.values() if context and context[-1].role == "user"]
+    cut = [within(base, context, config.context_tokens) for context in own.values()]
+    own_contexts: list[Context] = [context for context in cut if context is not None]
     general = [with_system(snapshot.system_prompt, text) for text in general_prompts("rollout")]
     shuffle(own_contexts)
     shuffle(general)
@@ -225,6 +239,7 @@ class Gated:
         self._contexts = [with_system(snapshot.system_prompt, text) for text in texts]
         self._queries = [base.encode_chat(context) for context in self._contexts]
         monitor.report("gate", 0.0, {})
+        monitor.seconds_left("gate")  # its budget begins here
         self._base_rollouts, self.base_statistics = self._answers(None)
         self._live_rollouts, self.live_statistics = self._base_rollouts, self.base_statistics
         if snapshot.live is not None:

@@ -16,6 +16,7 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -28,12 +29,13 @@ from data.home import Home
 from data.prompts import context_key
 from data.schema import migrate
 from data.store import Store
-from data.types import BASE_VERSION, Evidence, LearningRun, Reply, User
+from data.types import BASE_VERSION, Evidence, LearningRun, Reply, RunState, User
 from learner.config import LearnerConfig, with_overrides
 from learner.modeling import lora
 from learner.modeling.base import BaseModel, load_base
 from learner.modeling.decode import SamplingSettings
 from learner.monitor import Cancelled
+from learner.policy.contexts import within
 from learner.policy.ppo import LearningError
 from learner.policy.rollouts import sample_replies
 from learner.publish import publish
@@ -54,6 +56,7 @@ class Learner:
     def __init__(self, home: Home, store: Store, model: str, device: str = "auto") -> None:
         self.home, self.store, self.model, self.device = home, store, model, device
         self.owner = f"{socket.gethostname()}:{os.getpid()}"
+        self.interruptible = False  # True while nothing is being written that must be whole
 
     # --- the loop ---
 
@@ -62,8 +65,8 @@ class Learner:
         while not self.take_lease():
             if stop.wait(POLL_S):
                 return
-        with _Heartbeat(self.store, self.owner):
-            try:
+        try:
+            with _Heartbeat(self.store, self.owner):
                 self.take_over()
                 while not stop.is_set():
                     self.queue_due()
@@ -72,8 +75,8 @@ class Learner:
                         self.run(runs[0], lambda phase, share: None, stop)
                     else:
                         stop.wait(POLL_S)
-            finally:
-                self.store.release_lease(self.owner)
+        finally:
+            self.store.release_lease(self.owner)
 
     def take_lease(self) -> bool:
         """Take the lease if it is free, or if its holder was a process of this machine that is gone."""
@@ -117,42 +120,51 @@ class Learner:
                 f"Another learner ({self.store.lease_holder()}) works on this home: press 'Learn now' on the page, or "
                 "stop Attune first."
             )
-        with _Heartbeat(self.store, self.owner):
-            try:
+        try:
+            with _Heartbeat(self.store, self.owner):
                 self.take_over()
                 queued = [run for run in self.store.queued_runs() if run.user_id == user_id]
                 run = queued[0] if queued else self.store.queue_run(user_id, "manual")
                 return self.run(run, on_progress, threading.Event())
-            finally:
-                self.store.release_lease(self.owner)
+        finally:
+            self.store.release_lease(self.owner)
 
     # --- one run ---
 
     def run(self, run: LearningRun, on_progress: Callable[[str, float], None], stop: threading.Event) -> LearningRun:
         """Carry a queued run to its end; whatever goes wrong becomes the run's state and reason."""
-        evidence = load_evidence(self.store, run.user_id)
         try:
+            evidence = load_evidence(self.store, run.user_id)
             run = self.store.start_run(run.id, evidence.watermark)
-        except Conflict:  # cancelled in this very moment
-            return self.store.run(run.user_id, run.id)
+        except AttuneError as error:  # cancelled in this very moment, or a reset took its feedback away
+            log.info("run %s does not begin: %s", run.id, error)
+            return self._ended(run, "cancelled", _one_line(error))
         log.info("run %s begins with %d observations", run.id, len(evidence.observations))
-        monitor = _StoreMonitor(self.store, run.id, self.config(), on_progress, stop)
         try:
+            monitor = _StoreMonitor(self.store, run.id, self.config(), on_progress, stop)
             ended = self._carry_out(run, evidence, monitor)
         except Cancelled:
-            ended = self.store.finish_run(run.id, "cancelled", reason="Cancelled; nothing of it was kept.")
-        except _Stopped:  # the learner is asked to end: the run is queued again at the next start
+            ended = self._ended(run, "cancelled", "Cancelled; nothing of it was kept.")
+        except Stopped:  # the learner is asked to end: the run is queued again at the next start
             self.store.requeue_run(run.id)
             log.info("run %s is interrupted; it starts again with the learner", run.id)
             return self.store.run(run.user_id, run.id)
         except (AttuneError, LearningError, OSError) as error:
             log.error("run %s failed: %s", run.id, error)
-            ended = self.store.finish_run(run.id, "failed", reason=_one_line(error))
+            state: RunState = "cancelled" if self.store.cancel_requested(run.id) else "failed"
+            ended = self._ended(run, state, _one_line(error))
         except Exception as error:
             log.exception("run %s failed", run.id)
-            ended = self.store.finish_run(run.id, "failed", reason=f"{type(error).__name__}: {_one_line(error)}")
+            ended = self._ended(run, "failed", f"{type(error).__name__}: {_one_line(error)}")
         log.info("run %s ended: %s. %s", run.id, ended.state, ended.reason)
         return ended
+
+    def _ended(self, run: LearningRun, state: RunState, reason: str) -> LearningRun:
+        """The run as it ended; one that has ended already, or went with its person, is left as it is."""
+        try:
+            return self.store.finish_run(run.id, state, reason=reason)
+        except AttuneError:
+            return replace(run, state=state, reason=reason)
 
     def config(self) -> LearnerConfig:
         """The defaults with this home's overrides (dotted names, in the home setting "learner")."""
@@ -163,10 +175,13 @@ class Learner:
         monitor.report("base replies", 0.0, {})
         base = load_base(self.model, self.home.models_dir, self.device)
         try:
+            self.interruptible = True
             snapshot = self.snapshot(run, evidence, base, config, monitor)
             candidate = update(snapshot, base, config, monitor)
+            self.interruptible = False
             return self._record(run, snapshot, candidate, base)
         finally:
+            self.interruptible = False
             del base
             gc.collect()
             if torch.cuda.is_available():
@@ -176,6 +191,8 @@ class Learner:
         self, run: LearningRun, evidence: Evidence, base: BaseModel, config: LearnerConfig, monitor: _StoreMonitor
     ) -> Snapshot:
         number = self.store.live_version(run.user_id)
+        if number != BASE_VERSION and self.store.version(run.user_id, number).base_id != base.spec.id:
+            number = BASE_VERSION  # it was made for another base model: the base is what answers here
         live = lora.read_adapter(self.home.adapter_dir(run.user_id, number)) if number != BASE_VERSION else None
         earlier = [r for r in self.store.list_runs(run.user_id, limit=10_000) if r.id != run.id]
         return Snapshot(
@@ -184,7 +201,8 @@ class Learner:
             system_prompt=str(self.store.settings(run.user_id)["system_prompt"]),
             live_version=number,
             live=live,
-            tests_before=sum("evidence" in r.report for r in earlier),
+            # too little feedback to test anything spends nothing
+            tests_before=sum(r.report.get("evidence", {}).get("exchanges", 0) > 0 for r in earlier),
         )
 
     def base_replies(
@@ -194,7 +212,9 @@ class Learner:
         ppo = config.ppo
         settings = SamplingSettings(ppo.temperature, 1.0, ppo.response_tokens)
         key = f"{base.spec.weights_sha256}:{ppo.temperature}:{ppo.response_tokens}"
-        contexts = {context_key(o.context): o.context for o in evidence.observations}
+        asked = {context_key(o.context): o.context for o in evidence.observations}
+        cut = {name: within(base, context, config.context_tokens) for name, context in asked.items()}
+        contexts = {name: context for name, context in cut.items() if context is not None}
         found = {name: self.store.base_replies(key, name)[: config.base_replies] for name in contexts}
         missing = [name for name, replies in found.items() if len(replies) < config.base_replies]
         chunk = 16
@@ -211,18 +231,14 @@ class Learner:
 
     def _record(self, run: LearningRun, snapshot: Snapshot, candidate: Candidate, base: BaseModel) -> LearningRun:
         self.store.record_feedback_use(run.id, candidate.uses)
-        version = None
-        if candidate.verdict != "abstained":
-            targets = base.adapter_targets()
-            made = publish(
-                self.home, self.store, run.user_id, candidate, base.spec, targets, snapshot.live_version
-            )
-            version = made.number
-        return self.store.finish_run(run.id, candidate.verdict, version, candidate.reason, candidate.report)
+        if candidate.verdict == "abstained":
+            return self.store.finish_run(run.id, "abstained", None, candidate.reason, candidate.report)
+        publish(self.home, self.store, run, candidate, base.spec, base.adapter_targets(), snapshot.live_version)
+        return self.store.run(run.user_id, run.id)
 
 
-class _Stopped(Exception):
-    """The learner itself is to end."""
+class Stopped(BaseException):
+    """The learner itself is to end. Not an Exception: nothing on the way may take it for a failure."""
 
 
 class _StoreMonitor:
@@ -254,7 +270,7 @@ class _StoreMonitor:
         if self._store.cancel_requested(self._run_id):
             raise Cancelled
         if self._stop.is_set():
-            raise _Stopped
+            raise Stopped
 
     def seconds_left(self, budget: str) -> float:
         began = self._asked.setdefault(budget, time.monotonic())
@@ -281,9 +297,17 @@ class _Heartbeat:
         self._thread.join()
 
     def _beat(self) -> None:
+        alive_at = time.monotonic()
         while not self._stop.wait(HEARTBEAT_S):
-            if not self._store.renew_lease(self._owner, LEASE_TTL_S):
-                log.critical("another learner has taken the lease of this home; ending")
+            try:
+                renewed = self._store.renew_lease(self._owner, LEASE_TTL_S)
+            except Exception as error:  # a full disk, say: the lease still has some time to run
+                log.warning("the lease could not be renewed: %s", error)
+                renewed = time.monotonic() - alive_at < LEASE_TTL_S
+            else:
+                alive_at = time.monotonic()
+            if not renewed:
+                log.critical("the lease of this home is lost; ending before another learner begins")
                 os._exit(1)
 
 
@@ -298,14 +322,24 @@ def main() -> None:
     parser.add_argument("--device", default="auto")
     options = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
+    # At every start it says that a package is missing which Attune leaves out on purpose: it would ask the hub.
+    logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
     home = Home.locate(str(options.home)).create()
     migrate(home)
     store = Store(home)
     stop = threading.Event()
+    learner = Learner(home, store, options.model, options.device)
+
+    def end(*_: object) -> None:
+        stop.set()
+        if learner.interruptible:  # an iteration takes a minute, and whoever asks does not wait that long
+            learner.interruptible = False
+            raise Stopped
+
     for name in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(name, lambda *_: stop.set())
+        signal.signal(name, end)
     try:
-        Learner(home, store, options.model, options.device).serve(stop)
+        learner.serve(stop)
     except AttuneError as error:
         raise SystemExit(str(error)) from error
     finally:

@@ -9,6 +9,7 @@ import sys
 
 from assistant.auth import hash_password, new_api_key
 from assistant.commands.opened import confirm, opened, opened_store, person, show
+from data import profile
 from data.errors import Conflict, Invalid
 from data.store import Store
 from data.types import User
@@ -105,7 +106,12 @@ def remove(options: argparse.Namespace) -> int:
         folder = home.profile_dir(user.id)
         if folder.exists():
             shutil.rmtree(folder)
-    show(options, {"removed": user.name}, lambda: f"Removed {user.name} and everything of theirs.")
+        kept = profile.erased(store.scrub())
+    show(
+        options,
+        {"removed": user.name, "kept": kept},
+        lambda: f"Removed {user.name} and everything of theirs. {kept}",
+    )
     return 0
 
 

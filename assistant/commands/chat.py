@@ -55,7 +55,9 @@ def chat(options: argparse.Namespace) -> int:
 def children(options: argparse.Namespace, model: str, home: Home, address: str) -> list[ChildSpec]:
     where = ("--home", str(home.root))
     which = ("--model", model, "--device", options.device)
-    listen = ("--host", options.host, "--port", str(options.port))
+    listen = ["--host", options.host, "--port", str(options.port)]
+    for name in options.allow_host:
+        listen += ["--allow-host", name]
     server = ChildSpec(
         name="chat server",
         command=python_module("assistant.server", *where, *listen, *which),

@@ -95,7 +95,12 @@ def add_common(parser: argparse.ArgumentParser, *, top: bool) -> None:
         default=default(None),
         help="where everything is kept (default: $ATTUNE_HOME, else the user data folder)",
     )
-    group.add_argument("--user", metavar="NAME", default=default("me"), help="whose profile (default: me)")
+    group.add_argument(
+        "--user",
+        metavar="NAME",
+        default=default("me"),
+        help="whose profile, where a command is about one person's (default: me)",
+    )
     group.add_argument("--json", action="store_true", default=default(False), help="print the result as JSON")
     group.add_argument(
         "--debug", action="store_true", default=default(False), help="show a traceback when something fails"
@@ -116,6 +121,13 @@ def add_model(parser: argparse.ArgumentParser | argparse._ArgumentGroup) -> None
 def add_serving(parser: argparse.ArgumentParser | argparse._ArgumentGroup) -> None:
     parser.add_argument("--host", default=argparse.SUPPRESS, help="address to listen on (default: 127.0.0.1)")
     parser.add_argument("--port", type=port_number, default=argparse.SUPPRESS, help="default: 7860")
+    parser.add_argument(
+        "--allow-host",
+        action="append",
+        metavar="NAME",
+        default=argparse.SUPPRESS,
+        help="one more name under which browsers reach this server (behind a proxy, say); may be repeated",
+    )
     parser.add_argument("--no-browser", action="store_true", default=argparse.SUPPRESS)
     parser.add_argument("--no-learner", action="store_true", default=argparse.SUPPRESS, help="chat only")
 
@@ -123,7 +135,9 @@ def add_serving(parser: argparse.ArgumentParser | argparse._ArgumentGroup) -> No
 # Defaults of options that may be given before the command's name and are therefore suppressed above.
 # No model means: chat takes the embedded one, the others the one that was served last.
 MODEL_DEFAULTS = {"model": None, "device": "auto"}
-SERVING_DEFAULTS = {"host": "127.0.0.1", "port": 7860, "no_browser": False, "no_learner": False}
+SERVING_DEFAULTS = {
+    "host": "127.0.0.1", "port": 7860, "allow_host": (), "no_browser": False, "no_learner": False,
+}  # fmt: skip
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -230,7 +244,10 @@ def add_account_commands(add: Any) -> None:
 
 
 def parse(arguments: list[str]) -> argparse.Namespace:
-    """Arguments -> options; wrong usage prints one line and exits with 2. `test` keeps unknown ones."""
+    """Arguments -> options. Wrong usage prints the usage and what is wrong, and exits with 2.
+
+    What is not known after `test` is pytest's, in its order.
+    """
     parser = build_parser()
     options, unknown = parser.parse_known_args(arguments)
     options.command = options.command or "chat"

@@ -60,7 +60,7 @@ def reset(store: Store, home: Home, user_id: str, what: ResetWhat, erase_now: bo
         _remove_folders(home, user_id, versions)
         shutil.rmtree(home.undo_dir(user_id), ignore_errors=True)
         clean = store.scrub()
-        return answer | {"kept": _erased(clean), "kept_file": None, "undo_until": None}
+        return answer | {"kept": erased(clean), "kept_file": None, "undo_until": None}
     return answer | {
         "kept": _kept(what, expires),
         "kept_file": str(kept) if kept else None,
@@ -154,7 +154,8 @@ def _kept(what: ResetWhat, expires: str) -> str:
     )
 
 
-def _erased(clean: bool) -> str:
+def erased(clean: bool) -> str:
+    """What to tell somebody whose data was erased; `clean` is what `Store.scrub` returned."""
     if clean:
         return "Nothing is kept; this cannot be undone."
     return (

@@ -134,14 +134,15 @@ class Feedback(Connected):
     def new_feedback_count(self, user_id: str) -> int:
         """Standing feedback that no update has seen yet.
 
-        Counted from the watermark of the last update that came to an end, and at the earliest from the
-        last rollback or reset: after those nothing is learnt by itself from what was said before.
+        Counted from the watermark of the last update that ended, however it ended (a cancelled or failed one
+        must not be tried again and again by itself), and at the earliest from the last rollback or reset:
+        after those nothing is learnt by itself from what was said before.
         """
         row = self._one_row(
             f"""SELECT count(*) AS n FROM ({_EVENT} {_ABOUT} WHERE feedback.user_id = :user AND {_STANDS}
                 AND feedback.id > max(
                     coalesce((SELECT max(watermark) FROM learning_runs WHERE user_id = :user
-                              AND state IN ('promoted', 'rejected', 'abstained')), ''),
+                              AND state NOT IN ('queued', 'running')), ''),
                     coalesce((SELECT max(id) FROM publications WHERE user_id = :user
                               AND reason IN ('rollback', 'auto_rollback', 'reset')), '')))""",
             {"user": user_id},  # type: ignore[arg-type]

@@ -131,7 +131,9 @@ class Learning(Connected):
                 if row is None:
                     raise NotFound(f"There is no version {version}.")
                 if not row["in_use"]:
-                    raise NotFound(f"There is no version {version} any more; undoing the reset brings it back.")
+                    raise NotFound(
+                        f"There is no version {version} any more; undoing the reset brings it back."
+                    )
                 if row["status"] != "accepted":
                     raise NotFound(f"Version {version} is {row['status']} and cannot go live.")
                 if not row["has_weights"]:

@@ -77,10 +77,11 @@ class People(Connected):
             db.execute("DELETE FROM sign_ins WHERE user_id = ?", (user_id,))
 
     def remove_user(self, user_id: str) -> None:
-        """Remove a person and every row of theirs. Their files are the caller's to remove."""
+        """Remove a person and every row of theirs. Their files, and `scrub`, are left to the caller."""
         with self._write() as db:
             self._require_user(db, user_id)
             db.execute("DELETE FROM users WHERE id = ?", (user_id,))
+            db.execute("DELETE FROM base_replies")  # a cache of replies to what people asked; anybody's
 
     def has_accounts(self) -> bool:
         """Whether anybody has a password, so that signing in is required."""

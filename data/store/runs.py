@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 from data.errors import Conflict, Invalid, NotFound
 from data.ids import utc_now
-from data.store.connection import Connected, Row, from_json, to_json
+from data.store.connection import Connected, Connection, Row, from_json, to_json
 from data.types import FeedbackUse, LearningRun, RunState
 
 ENDED: tuple[RunState, ...] = ("promoted", "rejected", "abstained", "cancelled", "failed")
@@ -29,8 +29,9 @@ class Runs(Connected):
             try:
                 db.execute(
                     'INSERT INTO learning_runs (id, user_id, state, phase, progress, "trigger", queued_at,'
-                    " reason, report) VALUES (?, ?, 'queued', '', 0, ?, ?, '', '{}')",
-                    (run_id, user_id, trigger, utc_now()),
+                    " watermark, reason, report) VALUES (?, ?, 'queued', '', 0, ?, ?,"
+                    " (SELECT max(id) FROM feedback WHERE user_id = ?), '', '{}')",
+                    (run_id, user_id, trigger, utc_now(), user_id),
                 )
             except sqlite3.IntegrityError as error:
                 raise Conflict("A learning run is queued or running already.") from error
@@ -81,17 +82,8 @@ class Runs(Connected):
         report: Mapping[str, Any] | None = None,
     ) -> LearningRun:
         """End a run for good. Raises Conflict if it has ended already, Invalid for a state that is no end."""
-        if state not in ENDED:
-            raise Invalid(f"A run ends as one of {', '.join(ENDED)}, not as {state}.", "state")
         with self._write() as db:
-            done = db.execute(
-                "UPDATE learning_runs SET state = ?, version = ?, reason = ?, report = ?, ended_at = ?,"
-                " progress = CASE WHEN ? IN ('promoted', 'rejected', 'abstained') THEN 1 ELSE progress END"
-                " WHERE id = ? AND state IN ('queued', 'running')",
-                (state, version, reason, to_json(dict(report or {})), utc_now(), state, run_id),
-            )
-            if not done.rowcount:
-                raise Conflict(f"The run {run_id} has ended already.")
+            end_run(db, run_id, state, version, reason, report or {})
         return self._run(run_id)
 
     def request_cancel(self, user_id: str, run_id: str) -> LearningRun:
@@ -206,6 +198,22 @@ class Runs(Connected):
         """Who has the lease now; None when nobody, or when it has expired."""
         row = self._one_row("SELECT owner FROM lease WHERE expires_at > ?", (time.time(),))
         return row["owner"] if row else None
+
+
+def end_run(
+    db: Connection, run_id: str, state: RunState, version: int | None, reason: str, report: Mapping[str, Any]
+) -> None:
+    """End a run inside a transaction of the caller's. Raises as `Runs.finish_run` does."""
+    if state not in ENDED:
+        raise Invalid(f"A run ends as one of {', '.join(ENDED)}, not as {state}.", "state")
+    done = db.execute(
+        "UPDATE learning_runs SET state = ?, version = ?, reason = ?, report = ?, ended_at = ?,"
+        " progress = CASE WHEN ? IN ('promoted', 'rejected', 'abstained') THEN 1 ELSE progress END"
+        " WHERE id = ? AND state IN ('queued', 'running')",
+        (state, version, reason, to_json(dict(report)), utc_now(), state, run_id),
+    )
+    if not done.rowcount:
+        raise Conflict(f"The run {run_id} has ended already.")
 
 
 def run_of(row: Row) -> LearningRun:

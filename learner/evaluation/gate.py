@@ -53,7 +53,7 @@ def alpha_for_test(number: int, alpha: float) -> float:
 
 
 def win_rate(judge: RewardModel, candidate: Array, live: Array, config: GateConfig, seed: int) -> WinRate:
-    """`candidate` and `live` `(N, F)`: centred features of both versions' replies to the same N prompts.
+    """`candidate` and `live` `(N, F)`: scaled features of both versions' replies to the same N prompts.
 
     Each draw takes weights from the judge's posterior and prompts with replacement, and counts wins, ties half.
     """

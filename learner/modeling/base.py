@@ -119,6 +119,7 @@ class BaseModel:
         self._tuner_layers = [m for m in self.model.modules() if isinstance(m, BaseTunerLayer)]
         for key, parameter in self.model.named_parameters():
             parameter.requires_grad_("lora_" in key)
+        self.model.eval()  # new layers come in training mode, where a base's own dropout would be on
         self.use(None)
 
     def set_adapter_state(self, name: str, state: lora.State) -> None:

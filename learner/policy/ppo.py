@@ -142,6 +142,9 @@ def train_ppo(
                     step["ptx/loss"] = demonstration_backward(
                         base, adapter, demonstrations, ptx_coef, config.micro_batch_size, generator
                     )
+                if value_only:  # the value loss reaches the adapter through the hidden states
+                    for parameter in parameters:
+                        parameter.grad = None
                 norm = torch.nn.utils.clip_grad_norm_(parameters, config.max_grad_norm)
                 if not torch.isfinite(norm):
                     raise LearningError("The gradient is not finite; nothing of this update is kept.")

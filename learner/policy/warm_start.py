@@ -1,11 +1,13 @@
 """Warm start: a few supervised steps on what the person showed (edits and best rated replies) before PPO.
 
 Edits are worth a lot and can take the policy too far: the steps stop where the loss on held-out demonstrations rises
-or where the policy is more than `kl_limit` nats a reply away from the base, and the best state before that is kept.
+(the best state before that is kept) or where the policy is more than `kl_limit` nats a reply away from the base (its
+change is then scaled back to that limit).
 """
 
 from __future__ import annotations
 
+import math
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,6 +16,7 @@ import torch
 
 from data.types import Reply, Turn
 from learner.config import PPOConfig, WarmStartConfig
+from learner.modeling import lora
 from learner.modeling.base import BaseModel
 from learner.modeling.decode import SamplingSettings
 from learner.monitor import Monitor
@@ -65,6 +68,9 @@ def warm_start(
     result = WarmStartResult(0, best_loss, best_loss, 0.0, "no step improved the held-out demonstrations")
     rows = torch.empty(0, dtype=torch.long)
     for step in range(1, config.max_steps + 1):
+        if monitor.seconds_left("learning") <= 0:
+            result = WarmStartResult(*_numbers(result), "stopped by the time budget")
+            break
         if len(rows) < min(config.batch_size, len(train.response_ids)):
             rows = torch.randperm(len(train.response_ids), generator=generator)
         chosen, rows = rows[: config.batch_size], rows[config.batch_size :]
@@ -82,11 +88,20 @@ def warm_start(
         held_out_loss = _loss(base, adapter, held_out)
         kl = kl_to_base(base, adapter, sample(base, adapter, queries, ppo, seed), ppo.temperature)
         monitor.report("warm start", step / config.max_steps, {"sft/val_loss": held_out_loss, "objective/kl": kl})
-        if kl > config.kl_limit:
-            result = WarmStartResult(*_numbers(result), f"stopped at {kl:.1f} nats, over {config.kl_limit:g}")
-            break
         if held_out_loss > best_loss:
             result = WarmStartResult(*_numbers(result), "stopped where the held-out loss rose")
+            break
+        if kl > config.kl_limit:
+            reached = kl
+            state = base.adapter_state(adapter)
+            while kl > config.kl_limit:
+                # KL grows about with the square of the change
+                state = lora.scaled(state, 0.95 * math.sqrt(config.kl_limit / kl))
+                base.set_adapter_state(adapter, state)
+                rollouts = sample(base, adapter, queries, ppo, seed)
+                kl = kl_to_base(base, adapter, rollouts, ppo.temperature)
+            why = f"reached {reached:.1f} nats, scaled back to the limit of {config.kl_limit:g}"
+            best, result = state, WarmStartResult(step, loss.item(), _loss(base, adapter, held_out), kl, why)
             break
         best, best_loss = base.adapter_state(adapter), held_out_loss
         result = WarmStartResult(step, loss.item(), held_out_loss, kl, "all steps were taken")

@@ -37,7 +37,7 @@ from learner.reward.model import DEFAULTS, Prior, RewardConfig, fit, fit_interce
 
 FOLDS = 5
 LEAST_EXCHANGES = 499
-MOST_EXCHANGES = 9999
+MOST_EXCHANGES = 99_999  # 1e-5, the smallest p there can be, is what a person's 55th test may spend
 ENOUGH_REACHED = 20  # exchanges that reach the real gain, after which the p-value is settled
 LEAST_OBSERVATIONS = 8
 
@@ -205,7 +205,7 @@ def _randomisation(
     exchange: Exchange, crossfit: CrossFit, gain: float, alpha: float, rng: np.random.Generator
 ) -> tuple[float, int]:
     """(p-value, exchanges made)."""
-    most = min(MOST_EXCHANGES, max(LEAST_EXCHANGES, ceil(10 / alpha)))
+    most = min(MOST_EXCHANGES, max(LEAST_EXCHANGES, ceil(2 / alpha)))
     reached = 0
     for made in range(1, most + 1):
         reached += crossfit.gain(exchange.draw(rng)) >= gain

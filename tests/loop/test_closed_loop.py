@@ -42,16 +42,17 @@ class Setting:
 FULL = Setting(WantsShort(), pieces=40, max_tokens=96, prompts=20, minutes=15)
 SMALL = Setting(
     WantsShort(words=8),
-    pieces=30,
+    pieces=40,
     max_tokens=40,
     prompts=10,
     minutes=12,
     learner={
         "base_replies": 1,
-        "ppo.iterations": 2,
+        "ppo.iterations": 5,
         "ppo.prompts_per_iteration": 4,
         "ppo.response_tokens": 40,
-        "gate.prompts": 32,
+        "ppo.learning_rate": 4e-4,
+        "gate.prompts": 48,
     },
 )
 

@@ -47,12 +47,10 @@ def adapter_gradients(base: BaseModel, eval_pass_first: bool = True) -> torch.Te
 def test_gradients_through_the_4_bit_model_equal_those_through_its_dequantised_copy(tiny_folder: Path) -> None:
     packed = load_base(str(tiny_folder), tiny_folder.parent, device="cpu", weights="4bit")
     assert any(isinstance(module, Linear4bit) for module in packed.model.modules())
-    exact = load_base(
-        str(tiny_folder), tiny_folder.parent, device="cpu", weights="dequantised", dtype=torch.float32
-    )
+    exact = load_base(str(tiny_folder), tiny_folder.parent, device="cpu", weights="dequantised")
     assert not any(isinstance(module, Linear4bit) for module in exact.model.modules())
     found, expected = adapter_gradients(packed), adapter_gradients(exact)
-    assert (found - expected).norm() / expected.norm() < 0.05  # bfloat16 against float32
+    assert (found - expected).norm() / expected.norm() < 0.02  # both in bfloat16
 
 
 def test_the_gradient_check_tells_right_from_wrong() -> None:
@@ -168,6 +166,9 @@ def test_a_wheel_that_is_not_the_pinned_one_is_not_used(tmp_path: Path, monkeypa
 def test_learner_settings_are_overridden_by_name_and_unknown_names_are_errors() -> None:
     config = with_overrides(LearnerConfig(), {"ppo.iterations": 3, "budget_minutes": 2.5, "ppo.baseline": "gae"})
     assert (config.ppo.iterations, config.budget_minutes, config.ppo.baseline) == (3, 2.5, "gae")
-    for name, value in (("ppo.iteration", 3), ("ppo", 3), ("ppo.iterations", "3"), ("ppo.iterations.x", 3)):
+    for name, value in (
+        *(("ppo.iteration", 3), ("ppo", 3), ("ppo.iterations", "3"), ("ppo.iterations", 2.5)),
+        *(("ppo.baseline", "gea"), ("ppo.iterations.x", 3)),
+    ):
         with pytest.raises(Invalid):
             with_overrides(LearnerConfig(), {name: value})

@@ -158,11 +158,10 @@ def test_micro_batches_are_memory_only(policy: BaseModel) -> None:
     assert torch.allclose(found[0], found[1], rtol=1e-4, atol=1e-5)
 
 
-def test_dropout_is_off(policy: BaseModel) -> None:
-    assert not policy.model.training
+def test_dropout_is_off_before_and_after_training(policy: BaseModel) -> None:
     assert not any(module.training for module in policy.model.modules())
-    rates = [m.p for m in policy.model.modules() if isinstance(m, torch.nn.Dropout)]
-    assert all(rate == 0 for rate in rates)
+    train_ppo(policy, "policy", PROMPTS, many_words, None, replace(CONFIG, iterations=1), Unlimited(), 0)
+    assert not any(module.training for module in policy.model.modules())
 
 
 @pytest.mark.parametrize("baseline", ["leave-one-out", "gae"])
@@ -170,14 +169,17 @@ def test_ppo_raises_the_reward_and_leaves_the_base_alone(policy: BaseModel, base
     base_before = {n: p.detach().clone() for n, p in policy.model.named_parameters() if "lora_" not in n}
     adapter_before = lora.state_sha256(policy.adapter_state("policy"))
 
-    def likes_letters(contexts: Sequence[Sequence[Turn]], replies: Sequence[Reply]) -> np.ndarray:
-        return np.array([sum(c in "aeiou" for c in r.text) / (len(r.text) + 1) for r in replies]) * 10
+    # A wish that a change of the hidden state can meet: tokens on one side of a direction of the embeddings.
+    side = policy.model.get_input_embeddings().weight[:, 0] > 0
+
+    def one_side(contexts: Sequence[Sequence[Turn]], replies: Sequence[Reply]) -> np.ndarray:
+        return np.array([10 * float(side[policy.encode_reply(reply.text)].float().mean()) for reply in replies])
 
     config = replace(
         CONFIG, iterations=12, learning_rate=5e-3, kl_coef=0.0, kl_target=1e9, baseline=baseline,
         value_warmup_iterations=1, missing_eos_penalty=0.0, reward_clip=1e9,
     )  # fmt: skip
-    history = train_ppo(policy, "policy", PROMPTS, likes_letters, None, config, Unlimited(), 0)
+    history = train_ppo(policy, "policy", PROMPTS, one_side, None, config, Unlimited(), 0)
     first = np.mean([m["objective/scores"] for m in history[:3]])
     last = np.mean([m["objective/scores"] for m in history[-3:]])
     assert last > first + 0.5
@@ -185,21 +187,6 @@ def test_ppo_raises_the_reward_and_leaves_the_base_alone(policy: BaseModel, base
     for name, parameter in policy.model.named_parameters():
         if "lora_" not in name:
             assert torch.equal(parameter, base_before[name]), name
-
-
-def test_a_kl_cost_alone_draws_the_policy_back_to_the_base(policy: BaseModel) -> None:
-    disturb(policy, 0.1)
-
-    def indifferent(contexts: Sequence[Sequence[Turn]], replies: Sequence[Reply]) -> np.ndarray:
-        return np.zeros(len(replies))
-
-    config = replace(
-        CONFIG, iterations=10, learning_rate=5e-3, kl_coef=1.0, kl_target=0.0, missing_eos_penalty=0.0
-    )
-    history = train_ppo(policy, "policy", PROMPTS, indifferent, None, config, Unlimited(), 0)
-    assert np.mean([m["objective/kl"] for m in history[-3:]]) < 0.7 * np.mean(
-        [m["objective/kl"] for m in history[:2]]
-    )
 
 
 def test_values_only_warm_up_moves_no_policy(policy: BaseModel) -> None:
@@ -225,7 +212,7 @@ def test_the_time_budget_ends_ppo_between_iterations(policy: BaseModel) -> None:
     assert len(history) == 1
 
 
-def test_the_warm_start_imitates_and_stops_at_its_limit(policy: BaseModel) -> None:
+def test_the_warm_start_imitates_and_is_scaled_back_to_its_limit(policy: BaseModel) -> None:
     shown = [(prompt, Reply("okay then")) for prompt in PROMPTS * 3]
     settings = WarmStartConfig(learning_rate=5e-3, max_steps=8, batch_size=4, kl_limit=1e9, kl_prompts=2)
     free = warm_start(policy, "policy", shown, PROMPTS, settings, CONFIG, Unlimited(), 0)
@@ -240,7 +227,7 @@ def test_the_warm_start_imitates_and_stops_at_its_limit(policy: BaseModel) -> No
     limited = warm_start(
         policy, "policy", shown, PROMPTS, replace(settings, kl_limit=free.kl / 4), CONFIG, Unlimited(), 0
     )
-    assert limited.steps < 8 and limited.kl <= free.kl / 4 and "nats" in limited.why
+    assert 0 < limited.kl <= free.kl / 4 and "scaled back" in limited.why
 
 
 
