@@ -15,7 +15,8 @@ from starlette.types import Message, Receive, Scope, Send
 from assistant.api_errors import error_response
 
 # Gradio's doors that this page has no use for: files sent to it (a profile goes to /v1/profile/import),
-# fetching other addresses, editing the app, recordings, functions called without a known person, shared links, its own documents and statistics.
+# fetching other addresses, editing the app, recordings, functions called without a known person, shared links,
+# its own documents and statistics.
 CLOSED = (
     "/gradio_api/upload",
     "/gradio_api/proxy=", "/gradio_api/vibe-", "/gradio_api/undo-vibe", "/gradio_api/component_server",

@@ -183,7 +183,7 @@ def answers(url: str, instance: str, timeout_s: float = 2.0) -> bool:
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     try:
         with opener.open(url, timeout=timeout_s) as response:
-            return response.status == 200 and json.load(response).get("instance") == instance
+            return bool(response.status == 200 and json.load(response).get("instance") == instance)
     except (OSError, http.client.HTTPException, ValueError, AttributeError):
         return False  # nobody, or somebody else
 

@@ -53,15 +53,24 @@ def model_of(options: argparse.Namespace, store: Store | None = None) -> str:
 
 
 def fetch_from_hub(model_id: str) -> str:
-    """Fetch a model into the hub's own cache, where `--model` finds it. Returns its folder there."""
+    """Fetch a model into the hub's own cache (not the home), where `--model` finds it. Returns its folder.
+
+    Raises AttuneError where nothing came that could be loaded.
+    """
     if model_id.count("/") != 1 or model_id.startswith((".", "/", "~")):
         raise Invalid(f"{model_id!r} is not a hub id (owner/name); a folder or file needs no fetching.")
     from huggingface_hub import snapshot_download
 
     try:
-        return str(snapshot_download(model_id, allow_patterns=WANTED_FILES))
+        folder = Path(snapshot_download(model_id, allow_patterns=WANTED_FILES))
     except Exception as error:  # the hub's client raises from several libraries: network, HTTP, disk
         if isinstance(error, OSError) and error.errno is not None and error.filename:
             raise
         reason = " ".join(str(error).split())[:300] or type(error).__name__
         raise AttuneError(f"The model {model_id!r} could not be fetched: {reason}") from error
+    if not any(folder.rglob("*.safetensors")):
+        raise AttuneError(
+            f"The model {model_id!r} has no weights as safetensors, and other formats are not fetched; "
+            "a GGUF file that you downloaded yourself works with --model FILE."
+        )
+    return str(folder)

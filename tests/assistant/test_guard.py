@@ -69,6 +69,12 @@ def test_json_routes_take_json_only_and_not_too_much(server: Running) -> None:
         assert client.post("/v1/chat/completions", content=pieces, headers=kind_json).status_code == 413
 
 
+def test_doors_that_the_page_does_not_need_are_shut(server: Running) -> None:
+    with server.client() as client:
+        sent = client.post("/gradio_api/upload", files={"files": b"x" * 10})
+        assert (sent.status_code, sent.json()["error"]["code"]) == (404, "not_found")
+
+
 def test_every_answer_carries_the_security_headers(server: Running) -> None:
     with server.client() as client:
         for path in ("/healthz", "/nope", "/v1/models"):

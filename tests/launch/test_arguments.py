@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from assistant.commands.chat import children
 from assistant.commands.line import COMMANDS, build_parser, in_one_line, parse
+from data.home import Home
 
 
 def test_no_command_means_chat_with_its_options_where_they_stand():
@@ -13,6 +15,15 @@ def test_no_command_means_chat_with_its_options_where_they_stand():
     assert (options.host, options.model, options.device) == ("127.0.0.1", None, "auto")
     assert parse(["chat", "--port", "8000"]).port == 8000
     assert parse([]).port == 7860
+
+
+def test_names_to_be_reached_under_are_passed_on_to_the_server(tmp_path):
+    assert parse([]).allow_host == ()
+    options = parse(["chat", "--allow-host", "a.example", "--allow-host", "b.example"])
+    server = children(options, "embedded", Home(tmp_path), "http://127.0.0.1:7860")[0]
+    command = list(server.command)
+    names = [command[i + 1] for i, word in enumerate(command) if word == "--allow-host"]
+    assert names == ["a.example", "b.example"]
 
 
 @pytest.mark.parametrize("arguments", [["--home", "x", "status"], ["status", "--home", "x"]])
@@ -44,6 +55,7 @@ def test_what_follows_test_goes_to_pytest_in_order():
         ["--device", "tpu"],
         ["--port", "8000", "status"],
         ["--no-browser", "learn"],
+        ["learn", "--allow-host", "a.example"],
         ["rollback"],
         ["rollback", "--to", "-1"],
         ["export"],

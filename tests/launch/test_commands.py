@@ -18,7 +18,7 @@ import pytest
 
 from data.home import CHECKOUT, Home
 from data.store import Store
-from data.types import Turn
+from data.types import Reply, Turn
 
 SECRET = "a long enough password"
 
@@ -206,8 +206,20 @@ def test_accounts_refuse_short_passwords_and_taken_names_and_can_be_removed(attu
     assert "--password-stdin" in attune.refuses("users", "passwd", "ada")
     attune.json("users", "passwd", "ada", "--password-stdin", typed="another long one\n")
     assert "--yes" in attune.refuses("users", "remove", "ada")
-    attune.json("users", "remove", "ada", "--yes")
+    assert "Nothing is kept" in attune.json("users", "remove", "ada", "--yes")["kept"]
     assert attune.json("users", "list")["users"] == []
+
+
+def test_nothing_of_a_removed_person_is_left_in_the_home(attune):
+    say_something(attune.home)
+    store = Store(Home(attune.home))
+    store.add_base_replies("base", "prompt", 0, [Reply("Leaves, steeped.")])
+    store.close()
+    attune.json("users", "remove", "me", "--yes")
+    for path in attune.home.rglob("*"):
+        if path.is_file():
+            raw = path.read_bytes().lower()
+            assert b"leaves" not in raw and b"what is tea" not in raw, path
 
 
 def test_keys_are_shown_once_listed_and_revoked(attune):

@@ -23,7 +23,8 @@ SERVER = """
 import http.server, os, sys
 class Health(http.server.BaseHTTPRequestHandler):
     def do_GET(self):
-        self.send_response(200); self.end_headers(); self.wfile.write(str(os.getpid()).encode())
+        self.send_response(200); self.end_headers()
+        self.wfile.write(('{"instance": "%s"}' % os.environ.get("ATTUNE_INSTANCE")).encode())
     def log_message(self, *arguments): pass
 http.server.HTTPServer(("127.0.0.1", int(sys.argv[1])), Health).serve_forever()
 """
@@ -90,11 +91,26 @@ def test_a_killed_child_is_started_again_and_answers_again(tmp_path):
         first.kill()
         wait_for(lambda: "The server is back." in running.said)
         assert running.process().pid != first.pid
-        assert supervision.answers(url)
+        assert supervision.answers(url, running.supervisor.children[0].instance)
         assert running.ready == ["server"]  # the address is announced once
         assert "signal SIGKILL" in running.said[0]
         last = running.process().pid
     assert not psutil.pid_exists(last)  # stopping ends the children
+
+
+def test_another_server_on_the_port_is_not_taken_for_the_child(tmp_path):
+    port = free_port()
+    url = f"http://127.0.0.1:{port}/healthz"
+    stranger = subprocess.Popen([sys.executable, "-c", SERVER, str(port)])
+    try:
+        wait_for(lambda: supervision.answers(url, "None"))
+        with Running(program(tmp_path, "import time; time.sleep(60)", health_url=url)) as running:
+            wait_for(lambda: running.process() is not None)
+            time.sleep(1.0)
+            assert running.ready == []
+    finally:
+        stranger.kill()
+        stranger.wait()
 
 
 def test_an_essential_child_that_says_why_it_cannot_run_ends_everything_with_its_line(tmp_path):
