@@ -1,7 +1,9 @@
 """The page: three tabs (Chat, Profile, Settings) and the side list, mounted in the chat server at "/".
 
-Drawn by our own panels where Gradio's components fall short (see component.py and docs/log.md), by stock
-components elsewhere. Handlers are in turns.py, sidebar.py, profile.py and settings.py; this file wires them.
+Drawn by our own panels (component.py) where Gradio's components fall short, by stock components elsewhere:
+gr.Chatbot has room for one kind of feedback on a message, so that thumbs and stars exclude each other, and
+regenerates the last reply only. Handlers are in turns.py, sidebar.py, profile.py and settings.py; this file
+wires them.
 """
 
 from __future__ import annotations
@@ -38,6 +40,8 @@ FIRST_PAINT = """
   hold();
 })();
 """
+# What our handlers cannot catch (the sign-in has ended, say): the composer must not wait for the turn's end.
+TURN_FAILED = "() => ({ failed: Date.now() })"
 QUIET: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}
 
 
@@ -110,8 +114,10 @@ def _wire_chat(
         # Two conversations may be written at once; that one is not written twice is checked where it is stored.
         started = listen(handler, None, turn, trigger_mode="multiple", concurrency_limit=None, **QUIET)
         started.then(conversations.listed, None, side, **QUIET)
+        started.failure(None, None, turn, js=TURN_FAILED, **QUIET)
     conversation.stop(turns.stop, None, None, trigger_mode="multiple", **QUIET)
-    conversation.refresh(turns.refresh, None, turn, trigger_mode="multiple", **QUIET)
+    refreshed = conversation.refresh(turns.refresh, None, turn, trigger_mode="multiple", **QUIET)
+    refreshed.failure(None, None, turn, js=TURN_FAILED, **QUIET)
     conversation.show(conversations.open, None, conversation, trigger_mode="multiple", **QUIET)
 
     side.open(conversations.open, None, conversation, trigger_mode="multiple", **QUIET)

@@ -11,18 +11,18 @@ from data.errors import AttuneError
 
 # Settings in the order in which they are shown; names are the store's.
 ORDER = (
-    "system_prompt", "temperature", "max_tokens", "learning", "learn_after", "quiet_minutes", "offer_comparisons",
-    "theme",
+    "system_prompt", "temperature", "max_tokens", "learning", "learn_after", "quiet_minutes", "theme",
 )  # fmt: skip
 THEMES = [("As the system", "auto"), ("Light", "light"), ("Dark", "dark")]
 
-# Gradio decides on light or dark from the system; a choice made here is kept in the browser for the first
-# paint and in the store for the person's other browsers.
+# Gradio decides on light or dark from the system. A choice made here is kept in the store, from where every
+# browser of the person takes it when the page opens, and in this browser for the first paint.
 APPLY_THEME = """(theme) => {
   localStorage.setItem("attune.theme", theme);
   const dark = theme === "dark" || (theme === "auto" && matchMedia("(prefers-color-scheme: dark)").matches);
   document.body.classList.toggle("dark", dark);
 }"""
+SIGN_OUT = '<form method="post" action="/logout"><button type="submit">Sign out</button></form>'
 
 
 def build_settings(services: Services, page: gr.Blocks) -> None:
@@ -50,19 +50,22 @@ def build_settings(services: Services, page: gr.Blocks) -> None:
             fields["quiet_minutes"] = gr.Slider(
                 0, 60, step=1, label="and this many quiet minutes", buttons=[]
             )
-            fields["offer_comparisons"] = gr.Checkbox(label="Now and then ask me to compare two answers")
         with gr.Column(elem_classes="at-card"):
             gr.HTML("<h2>Page</h2>", padding=False)
             fields["theme"] = gr.Radio(THEMES, label="Colours")
+        with gr.Column(elem_classes="at-card", visible=False) as account:
+            gr.HTML(f"<h2>Account</h2>{SIGN_OUT}", padding=False)
         saved = gr.HTML("", elem_id="at-settings-saved", padding=False)
 
     def read(request: gr.Request) -> list[Any]:
-        values = services.store.settings(services.current_user(request).id)
-        return [values[name] for name in ORDER]
+        person = services.current_user(request)
+        values = services.store.settings(person.id)
+        return [*(values[name] for name in ORDER), gr.Column(visible=person.password_hash is not None)]
 
     shown = [fields[name] for name in ORDER]
     # Read once, as the page opens: reading at every visit would overwrite what a quick hand has just changed.
-    page.load(read, None, shown, show_progress="hidden", api_visibility="private")
+    opened = page.load(read, None, [*shown, account], show_progress="hidden", api_visibility="private")
+    opened.then(None, fields["theme"], None, js=APPLY_THEME)
     for name in ORDER:
         _save_on_change(services, name, fields[name], saved)
     fields["theme"].input(None, fields["theme"], None, js=APPLY_THEME)

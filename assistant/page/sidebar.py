@@ -57,6 +57,7 @@ class Conversations:
         asked, user_id = self._read(event, request)
         gone = str(asked.get("conversation"))
         try:
+            self.services.chat.stop(user_id, gone)
             self.store.delete_conversation(user_id, gone)
         except AttuneError as error:
             gr.Warning(str(error))

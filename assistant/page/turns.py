@@ -21,7 +21,7 @@ from assistant.page.markdown import render
 from assistant.page.view import message_view, message_views, path_through
 from assistant.services import Services
 from assistant.streams import ReplyStream
-from data.errors import AttuneError
+from data.errors import AttuneError, NotFound
 from data.types import Message
 
 log = logging.getLogger(__name__)
@@ -109,7 +109,9 @@ class Turns:
                 last = {**state, "nonce": nonce}
                 yield last
         except AttuneError as error:
-            yield {**last, "nonce": nonce, "busy": False, "error": str(error)}
+            # Found when it began and not any more: the conversation was deleted meanwhile, and that is no error.
+            deleted = isinstance(error, NotFound) and "path" in last
+            yield {**last, "nonce": nonce, "busy": False, "error": None if deleted else str(error)}
         except Exception:
             log.exception("a turn failed")
             yield {**last, "nonce": nonce, "busy": False, "error": UNEXPECTED}

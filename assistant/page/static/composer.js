@@ -4,7 +4,7 @@ import { h, icon } from "./dom.js";
 
 const TALLEST_PX = 220;
 
-/** `send(text, compare)` and `stop()` are called; the text stays until `accepted()`. */
+/** `send(text, compare)` and `stop()` are called; the text stays until `accepted(text)`. */
 export function makeComposer({ send, stop }) {
   let busy = false;
   const box = h("textarea", {
@@ -52,7 +52,8 @@ export function makeComposer({ send, stop }) {
     element,
     fail,
     focus: () => box.focus(),
-    accepted() {
+    accepted(text) {
+      if (box.value.trim() !== text) return; // the next message is being written already
       box.value = "";
       compare.setAttribute("aria-pressed", "false");
       grow();

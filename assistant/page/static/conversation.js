@@ -3,7 +3,7 @@
 // `value` is a whole conversation and arrives when one is opened; what happens in a turn arrives through the
 // small `turn` panel (turn.js), whose every value is complete for its turn: one that is skipped is no loss.
 
-import { announce, h, icon, on, tell, toast } from "./dom.js";
+import { announce, api, h, icon, on, tell, toast } from "./dom.js";
 import { makeComparison } from "./comparison.js";
 import { makeComposer } from "./composer.js";
 import { makeMessage } from "./reply.js";
@@ -14,12 +14,15 @@ const EXAMPLES = [
   "Give me three ideas for a rainy Sunday.",
 ];
 const NEAR_END_PX = 80;
+const LOOK_EVERY_MS = 1000;
+const SILENT_MS = 5000; // a turn that says nothing for so long: is the server still there?
 
 export function mount({ element, trigger, props, watch }) {
   let conversation = { id: null, path: [], title: "" };
-  let nodes = new Map(); // message id -> {element, update, view}
+  let nodes = new Map(); // message id -> {element, update, state}
   let comparison = null;
-  let pending = null; // the turn that was asked for and has not ended: {nonce, ended}
+  let opened = null; // which opening of a conversation is shown; differs even between two empty chats
+  const own = new Map(); // nonce -> {conversation, opened, text, heard}: turns asked for here that have not ended
   let following = true;
 
   const list = h("div.at-messages", { role: "log", "aria-label": "Conversation", "aria-live": "off" });
@@ -45,11 +48,51 @@ export function mount({ element, trigger, props, watch }) {
 
   /** Start a turn, unless one is being written: a second Enter must not store a second message. */
   function ask(event, detail) {
-    if (pending) return;
-    pending = { nonce: crypto.getRandomValues(new Uint32Array(2)).join("-"), conversation: conversation.id };
+    if (isBusy()) return;
+    const nonce = crypto.getRandomValues(new Uint32Array(2)).join("-");
+    own.set(nonce, { conversation: conversation.id, opened, text: detail.text, heard: Date.now() });
     following = true;
     composer.setBusy(true);
-    trigger(event, { ...detail, conversation: conversation.id, nonce: pending.nonce });
+    trigger(event, { ...detail, conversation: conversation.id, nonce });
+  }
+
+  /** Whether an own turn is one of the conversation that is shown. A new one has no id until its first state:
+   * till then it belongs to the empty chat in which it was asked for, and to no other. */
+  function isShown(turn) {
+    return turn.conversation ? turn.conversation === conversation.id : turn.opened === opened;
+  }
+
+  function ownTurn() {
+    return [...own.values()].find(isShown);
+  }
+
+  function writing() {
+    return conversation.path.filter((id) => nodes.get(id)?.state === "writing");
+  }
+
+  function isBusy() {
+    return Boolean(ownTurn()) || writing().length > 0;
+  }
+
+  /** Every second: a reply that is written for another page is read again until it is complete. */
+  function look() {
+    const turn = ownTurn();
+    if (!turn) {
+      for (const id of writing()) actions.refresh({ id });
+    } else if (Date.now() - turn.heard > SILENT_MS) {
+      turn.heard = Date.now();
+      api("GET", "/healthz").catch((error) => {
+        lose();
+        composer.fail(error.message);
+      });
+    }
+  }
+
+  /** No more will be heard of what is being written: its state is what is read the next time it is opened. */
+  function lose() {
+    own.clear();
+    for (const node of nodes.values()) if (node.state === "writing") node.state = null;
+    composer.setBusy(false);
   }
 
   function stop() {
@@ -57,29 +100,37 @@ export function mount({ element, trigger, props, watch }) {
   }
 
   function open(value) {
-    if (!value) return;
+    if (!value || value.opened === opened) return;
+    opened = value.opened;
     conversation = { id: value.id, path: value.path, title: value.title };
     nodes = new Map();
     comparison = null;
     list.replaceChildren();
     draw(value.messages);
-    const writing = value.messages.some((view) => view.state === "writing");
-    if (!pending || pending.conversation !== value.id) pending = writing ? { nonce: null, conversation: value.id } : null;
-    composer.setBusy(Boolean(pending));
+    composer.setBusy(isBusy());
     composer.fail("");
     following = true;
     toEnd();
     tell("opened", conversation);
   }
 
-  /** One state of a turn: {nonce, conversation, title, path, messages, busy, error, comparison}. */
+  /** One state of a turn: {nonce, conversation, title, path, messages, busy, error, comparison}; without a nonce
+   * it is a message read again; {failed} where Gradio could not run a turn at all. */
   function onTurn(turn) {
-    const mine = pending && turn.nonce && pending.nonce === turn.nonce;
-    if (turn.error && mine) composer.fail(turn.error);
+    if (turn.failed) return lose();
+    const mine = own.get(turn.nonce);
+    const shown = mine ? isShown(mine) : turn.conversation === conversation.id;
+    if (mine) {
+      mine.heard = Date.now();
+      mine.conversation ??= turn.conversation;
+      if (shown) conversation.id = mine.conversation;
+      if (turn.echo) composer.accepted(mine.text);
+      if (!turn.busy) own.delete(turn.nonce);
+    }
+    if (turn.error && mine && shown) composer.fail(turn.error);
     else if (turn.error) toast(turn.error, { kind: "error" });
-    if (mine && conversation.id === null && turn.conversation) conversation.id = turn.conversation;
-    if (turn.conversation === conversation.id && turn.path) {
-      if (mine && turn.echo) composer.accepted();
+    if (turn.error && !turn.nonce) lose(); // what cannot be read again is not asked for every second
+    if (shown && turn.path) {
       conversation.path = turn.path;
       conversation.title = turn.title ?? conversation.title;
       if (turn.comparison) showComparison(turn.comparison);
@@ -87,11 +138,8 @@ export function mount({ element, trigger, props, watch }) {
       draw(turn.messages);
       tell("opened", conversation);
     }
-    if (mine && !turn.busy) {
-      pending = null;
-      composer.setBusy(false);
-      if (!turn.error) announce("The reply is complete.");
-    }
+    if (mine && shown && !turn.busy && !turn.error) announce("The reply is complete.");
+    composer.setBusy(isBusy());
     if (following) toEnd();
   }
 
@@ -100,6 +148,7 @@ export function mount({ element, trigger, props, watch }) {
       const known = nodes.get(view.id);
       if (known) known.update(view);
       else nodes.set(view.id, makeMessage(view, actions));
+      nodes.get(view.id).state = view.state;
     }
     const shown = conversation.path.filter((id) => nodes.has(id)).map((id) => nodes.get(id).element);
     if (comparison) shown.push(comparison.element);
@@ -139,6 +188,7 @@ export function mount({ element, trigger, props, watch }) {
     list.append(h("p.at-notice", { role: "status" }, `Version ${version} is live: it writes from the next reply on.`));
     if (following) toEnd();
   });
+  setInterval(look, LOOK_EVERY_MS);
   watch("value", () => open(props.value));
   open(props.value);
 }

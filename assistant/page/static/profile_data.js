@@ -3,9 +3,9 @@
 import { h, toast } from "./dom.js";
 
 const RESETS = {
-  model: ["What was learnt", "All versions go. Your ratings and conversations stay, and teach the next version."],
-  feedback: ["Ratings and what was learnt", "All ratings and versions go. Your conversations stay."],
-  all: ["Everything", "Ratings, versions, conversations, notes and settings go."],
+  model: ["What was learnt", "Your live version goes: the base model answers again. Ratings and conversations stay, and teach the next version. Until they are removed in 30 days, earlier versions can be brought back."],
+  feedback: ["Conversations, ratings and what was learnt", "All conversations go, with the ratings on them, and all versions: the base model answers again. Notes and settings stay."],
+  all: ["Everything", "All conversations, ratings and versions go, and your notes and settings: the base model answers again."],
 };
 const CONFIRMATION = "reset";
 

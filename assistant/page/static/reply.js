@@ -46,13 +46,16 @@ function makeReply(view, actions) {
   const edit = makeEditor(form, "Edit the reply", "Save edit", (text) => feedback.change("edit", text));
   const again = iconButton("redo", "Regenerate", () => actions.regenerate(view));
   const undoEdit = h("button.at-link", { type: "button", onclick: () => feedback.change("edit", null) }, "Remove edit");
+  const rating = [
+    iconButton("pencil", "Edit reply", (event) => edit.open(view.edit?.text ?? view.text, event.currentTarget)),
+    h("span.at-divider", { "aria-hidden": "true" }),
+    ...feedback.tools,
+  ];
   const tools = h("div.at-tools", { role: "group", "aria-label": "About this reply" },
     variants,
     copyButton(() => view.edit?.text ?? view.text),
     again,
-    iconButton("pencil", "Edit reply", (event) => edit.open(view.edit?.text ?? view.text, event.currentTarget)),
-    h("span.at-divider", { "aria-hidden": "true" }),
-    feedback.tools,
+    rating,
     version);
   const element = h("article.at-reply", { "data-id": view.id, "aria-label": "Reply" },
     body, original, ending, form, tools, feedback.form, feedback.state);
@@ -72,7 +75,8 @@ function makeReply(view, actions) {
     }
     ending.hidden = !(now.state in ENDINGS) || Boolean(now.edit);
     ending.textContent = ENDINGS[now.state] ?? "";
-    tools.hidden = writing || !now.text;
+    tools.hidden = writing;
+    for (const tool of rating) tool.hidden = !now.text; // there is nothing to judge in an empty one
     variants.replaceChildren(...variantTools(now, actions));
     version.textContent = now.version ? `Version ${now.version}` : "Base";
     version.title = now.version

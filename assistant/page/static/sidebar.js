@@ -9,6 +9,7 @@ export function mount({ element, trigger, props, watch }) {
   let current = null;
   let renaming = null;
   let timer = 0;
+  const deleting = new Map(); // id -> title, until the list comes back without it
   const search = h("input", {
     type: "search", placeholder: "Search", "aria-label": "Search conversations",
     oninput: () => {
@@ -82,11 +83,22 @@ export function mount({ element, trigger, props, watch }) {
   }
 
   function remove(conversation, title) {
+    deleting.set(conversation.id, title);
     trigger("delete", { conversation: conversation.id, current });
-    toast(`“${title}” deleted. Its ratings no longer count.`, {
-      seconds: 10,
-      action: { label: "Undo", run: () => trigger("restore", { conversation: conversation.id }) },
-    });
+  }
+
+  /** A list has come from the server; one that holds only what was searched for says nothing of what is gone. */
+  function update() {
+    const { conversations = [], query = "" } = props.value ?? {};
+    for (const [id, title] of query ? [] : deleting) {
+      if (conversations.some((conversation) => conversation.id === id)) continue;
+      deleting.delete(id);
+      toast(`“${title}” deleted. Its ratings no longer count.`, {
+        seconds: 10,
+        action: { label: "Undo", run: () => trigger("restore", { conversation: id }) },
+      });
+    }
+    draw();
   }
 
   on("opened", ({ id }) => {
@@ -96,6 +108,6 @@ export function mount({ element, trigger, props, watch }) {
     history.replaceState(null, "", id ? `#${id}` : location.pathname + location.search);
     draw();
   });
-  watch("value", draw);
+  watch("value", update);
   draw();
 }
