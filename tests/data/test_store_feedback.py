@@ -179,7 +179,9 @@ def test_new_feedback_is_what_no_ended_update_has_seen_and_is_younger_than_a_rol
     store.add_feedback(user, "thumb", "up", message_id=reply)
     assert store.new_feedback_count(user) == 2
     ended_run(store, user, [], "failed")
-    assert store.new_feedback_count(user) == 2
+    assert store.new_feedback_count(user) == 0  # it is not tried again and again by itself
+    store.add_feedback(user, "stars", 4, message_id=reply)
+    assert store.new_feedback_count(user) == 1
     run = store.queue_run(user, "automatic")
     store.start_run(run.id, store.newest_feedback_id(user))
     store.add_feedback(user, "comment", "said while it ran", message_id=reply)
