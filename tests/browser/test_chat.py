@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import re
 import time
+from collections.abc import Iterator
 
-from playwright.sync_api import Page, expect
+import pytest
+from playwright.sync_api import Locator, Page, expect
 
-from tests.browser.conftest import Served, ask, finished, replies, say
+from tests.browser.conftest import MAX_TOKENS, Served, ask, finished, replies, say
 
 LONG = "Tell me a very long story about a dragon and a lighthouse."
 
@@ -42,20 +45,135 @@ def test_a_reply_streams_and_is_stored_as_shown(page: Page, server: Served) -> N
     assert "".join(stored.content.split())[:20] == "".join(shown.split())[:20]
 
 
-def test_stop_keeps_what_was_written(page: Page, server: Served) -> None:
+@pytest.fixture
+def long_replies(server: Served) -> Iterator[None]:
+    """Replies that go on until they are stopped."""
     server.store.update_settings(server.user_id, {"max_tokens": 1000})
-    try:
-        say(page, LONG)
-        expect(replies(page).last.locator(".at-reply-text")).to_contain_text(" ")
-        page.get_by_role("button", name="Stop", exact=True).click()
-        reply = finished(replies(page).last)
-    finally:
-        server.store.update_settings(server.user_id, {"max_tokens": 24})
+    yield
+    server.store.update_settings(server.user_id, {"max_tokens": MAX_TOKENS})
+
+
+def begun(page: Page) -> None:
+    """The first words of a new reply are on the page."""
+    expect(page.locator(".at-writing .at-reply-text")).to_contain_text(" ")
+
+
+def stop_button(page: Page) -> Locator:
+    return page.get_by_role("button", name="Stop", exact=True)
+
+
+def send_button(page: Page) -> Locator:
+    return page.get_by_role("button", name="Send", exact=True)
+
+
+@pytest.mark.usefixtures("long_replies")
+def test_stop_keeps_what_was_written(page: Page, server: Served) -> None:
+    say(page, LONG)
+    begun(page)
+    stop_button(page).click()
+    reply = finished(replies(page).last)
     expect(reply).to_contain_text("You stopped this reply.")
     stored = server.newest_reply()
     assert stored.finish_reason == "cancelled"
     assert stored.content.strip()
-    expect(page.get_by_role("button", name="Send", exact=True)).to_be_visible()
+    expect(send_button(page)).to_be_visible()
+
+
+@pytest.mark.usefixtures("long_replies")
+def test_a_new_chat_stays_empty_while_the_one_before_is_written(page: Page, server: Served) -> None:
+    say(page, LONG)
+    begun(page)
+    left = server.newest_reply()
+    page.get_by_role("button", name="New chat").click()
+    empty = page.get_by_role("heading", name="What can I do for you?")
+    expect(empty).to_be_visible()
+    expect(send_button(page)).to_be_visible()
+    length = len(left.content)
+    deadline = time.monotonic() + 20
+    while len(server.newest_reply().content) <= length and time.monotonic() < deadline:
+        page.wait_for_timeout(200)  # the left reply goes on; its states reach the page all the time
+    assert len(server.newest_reply().content) > length
+    expect(empty).to_be_visible()
+    expect(replies(page)).to_have_count(0)
+    assert "#" not in page.url
+
+    server.store.update_settings(server.user_id, {"max_tokens": MAX_TOKENS})
+    ask(page, "Name a colour.")  # a conversation of its own, although the other one is not at its end
+    conversation = server.store.message(server.user_id, left.id).conversation_id
+    assert server.newest_reply().conversation_id != conversation
+    assert [m.role for m in server.store.messages(server.user_id, conversation)] == ["user", "assistant"]
+    side = page.get_by_role("navigation", name="Conversations")
+    side.get_by_role("button", name=re.compile("^Tell me a very long story")).first.click()
+    stop_button(page).click()
+    finished(replies(page).last)
+    assert server.store.message(server.user_id, left.id).finish_reason == "cancelled"
+
+
+@pytest.mark.usefixtures("long_replies")
+def test_a_chat_one_comes_back_to_goes_on_and_can_be_written_in_again(page: Page, server: Served) -> None:
+    first = server.store.create_conversation(server.user_id, "First of two")
+    second = server.store.create_conversation(server.user_id, "Second of two")
+    page.reload()
+    side = page.get_by_role("navigation", name="Conversations")
+    side.get_by_role("button", name="First of two", exact=True).click()
+    expect(page).to_have_url(re.compile(first.id))
+    say(page, LONG)
+    begun(page)
+    side.get_by_role("button", name="Second of two", exact=True).click()
+    expect(page).to_have_url(re.compile(second.id))
+    expect(replies(page)).to_have_count(0)
+    expect(send_button(page)).to_be_visible()
+    side.get_by_role("button", name="First of two", exact=True).click()
+    begun(page)
+    shown = page.locator(".at-writing .at-reply-text").inner_text()
+    expect(page.locator(".at-writing .at-reply-text")).not_to_have_text(shown)  # it still grows
+    box = page.get_by_role("textbox", name="Message", exact=True)
+    box.fill("What comes next")
+    stop_button(page).click()
+    finished(replies(page).last)
+    expect(send_button(page)).to_be_enabled()
+    expect(box).to_have_value("What comes next")  # what was begun meanwhile is kept
+
+
+def test_a_reply_written_for_somewhere_else_is_followed_to_its_end(page: Page, server: Served) -> None:
+    conversation = server.store.create_conversation(server.user_id, "Elsewhere")
+    asked = server.store.add_message(server.user_id, conversation.id, None, "user", "Name a tree.")
+    reply = server.store.begin_reply(server.user_id, conversation.id, asked.id, 0, {})
+    page.goto(f"{server.address}/#{conversation.id}")
+    page.reload()
+    expect(stop_button(page)).to_be_visible()
+    server.store.finish_reply(reply.id, "An oak.", "stop", 1, 1)
+    expect(finished(replies(page).last)).to_contain_text("An oak.")
+    expect(send_button(page)).to_be_visible()
+
+
+def test_a_server_that_has_gone_does_not_leave_the_composer_waiting(page: Page) -> None:
+    ask(page, "Name a cloud.")
+    page.context.set_offline(True)
+    say(page, "Name a wind.")
+    expect(page.get_by_text("Attune does not answer. Is it still running?")).to_be_visible()
+    expect(send_button(page)).to_be_visible()
+    expect(page.get_by_role("textbox", name="Message", exact=True)).to_have_value("Name a wind.")
+
+
+def test_a_reply_stopped_before_its_first_word_can_be_written_anew(page: Page, server: Served) -> None:
+    conversation = server.store.create_conversation(server.user_id, "Empty")
+    asked = server.store.add_message(server.user_id, conversation.id, None, "user", "Name a metal.")
+    empty = server.store.add_message(
+        server.user_id, conversation.id, asked.id, "assistant", "", finish_reason="cancelled", adapter_version=0
+    )
+    page.goto(f"{server.address}/#{conversation.id}")
+    page.reload()
+    reply = replies(page).first
+    expect(reply).to_contain_text("You stopped this reply.")
+    for name in ("Good reply", "Bad reply", "Comment", "Edit reply"):
+        expect(reply.get_by_role("button", name=name, exact=True)).to_have_count(0)
+    expect(reply.get_by_role("radiogroup", name="Stars")).to_have_count(0)
+    reply.get_by_role("button", name="Regenerate").click()
+    expect(replies(page).first).not_to_have_attribute("data-id", empty.id)
+    again = finished(replies(page).first)
+    expect(again.get_by_role("group", name="Variants")).to_contain_text("2/2")
+    expect(again.get_by_role("button", name="Good reply")).to_be_visible()
 
 
 def test_a_second_enter_while_a_reply_is_written_stores_nothing(page: Page, server: Served) -> None:
@@ -127,6 +245,17 @@ def test_conversations_are_renamed_deleted_brought_back_and_found_again(page: Pa
     page.get_by_role("button", name="Undo").click()
     expect(side.get_by_role("button", name="Big animals", exact=True)).to_be_visible()
     expect(replies(page)).to_have_count(1)
+
+
+@pytest.mark.usefixtures("long_replies")
+def test_deleting_a_conversation_stops_what_is_written_in_it(page: Page, server: Served) -> None:
+    say(page, LONG)
+    begun(page)
+    reply = server.newest_reply()
+    title = server.store.conversation(server.user_id, reply.conversation_id).title
+    page.evaluate("location.reload")  # (no reload: the list must know the new conversation)
+    side = page.get_by_role("navigation", name="Conversations")
+    side.get_by_role("button", name=f"Delete {title}").first.click()
 
 
 def test_a_reload_comes_back_to_the_same_conversation(page: Page) -> None:

@@ -46,11 +46,22 @@ def adapter_gradients(base: BaseModel, eval_pass_first: bool = True) -> torch.Te
 
 def test_gradients_through_the_4_bit_model_equal_those_through_its_dequantised_copy(tiny_folder: Path) -> None:
     packed = load_base(str(tiny_folder), tiny_folder.parent, device="cpu", weights="4bit")
-    assert any(isinstance(module, Linear4bit) for module in packed.model.modules())
-    exact = load_base(str(tiny_folder), tiny_folder.parent, device="cpu", weights="dequantised")
+    layers = [module for module in packed.model.modules() if isinstance(module, Linear4bit)]
+    assert layers
+    # Both compute in float32, so that nothing but the way through the quantised layers can differ. What is left is
+    # bitsandbytes' forward kernel for inputs that need no gradient (the first layer's): it rounds by 0.0015, which this
+    # random network makes 0.03 of. The defect of trap 5 is an error of 0.9.
+    for layer in layers:
+        layer.compute_dtype = torch.float32
+    for parameter in packed.model.parameters():
+        if parameter.is_floating_point():
+            parameter.data = parameter.data.float()
+    exact = load_base(
+        str(tiny_folder), tiny_folder.parent, device="cpu", weights="dequantised", dtype=torch.float32
+    )
     assert not any(isinstance(module, Linear4bit) for module in exact.model.modules())
     found, expected = adapter_gradients(packed), adapter_gradients(exact)
-    assert (found - expected).norm() / expected.norm() < 0.02  # both in bfloat16
+    assert (found - expected).norm() / expected.norm() < 0.05
 
 
 def test_the_gradient_check_tells_right_from_wrong() -> None:
