@@ -123,6 +123,9 @@ def _wire_chat(
     side.open(conversations.open, None, conversation, trigger_mode="multiple", **QUIET)
     side.open(lambda: gr.Tabs(selected="chat"), None, tabs, **QUIET)
     side.new(conversations.new, None, conversation, trigger_mode="multiple", **QUIET)
+    side.new(
+        conversations.listed, None, side, **QUIET
+    )  # a new chat that is left while it is written is found there
     side.new(lambda: gr.Tabs(selected="chat"), None, tabs, **QUIET)
     side.rename(conversations.rename, None, side, trigger_mode="multiple", **QUIET)
     side.delete(conversations.delete, None, [conversation, side], trigger_mode="multiple", **QUIET)

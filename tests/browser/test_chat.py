@@ -88,25 +88,19 @@ def test_a_new_chat_stays_empty_while_the_one_before_is_written(page: Page, serv
     empty = page.get_by_role("heading", name="What can I do for you?")
     expect(empty).to_be_visible()
     expect(send_button(page)).to_be_visible()
-    length = len(left.content)
     deadline = time.monotonic() + 20
-    while len(server.newest_reply().content) <= length and time.monotonic() < deadline:
-        page.wait_for_timeout(200)  # the left reply goes on; its states reach the page all the time
-    assert len(server.newest_reply().content) > length
-    expect(empty).to_be_visible()
-    expect(replies(page)).to_have_count(0)
-    assert "#" not in page.url
+    while (now := server.store.message(server.user_id, left.id)).content == left.content:
+        assert time.monotonic() < deadline, "the reply that was left does not go on"
+        page.wait_for_timeout(100)
+    assert now.finish_reason is None
+    expect(replies(page)).to_have_count(0)  # although its states reach the page all the time
+    assert page.evaluate("location.hash") == ""
 
     server.store.update_settings(server.user_id, {"max_tokens": MAX_TOKENS})
-    ask(page, "Name a colour.")  # a conversation of its own, although the other one is not at its end
-    conversation = server.store.message(server.user_id, left.id).conversation_id
-    assert server.newest_reply().conversation_id != conversation
-    assert [m.role for m in server.store.messages(server.user_id, conversation)] == ["user", "assistant"]
-    side = page.get_by_role("navigation", name="Conversations")
-    side.get_by_role("button", name=re.compile("^Tell me a very long story")).first.click()
-    stop_button(page).click()
-    finished(replies(page).last)
-    assert server.store.message(server.user_id, left.id).finish_reason == "cancelled"
+    reply = ask(page, "Name a colour.")
+    stored = server.store.message(server.user_id, reply.get_attribute("data-id") or "")
+    assert stored.conversation_id != left.conversation_id
+    assert len(server.store.messages(server.user_id, left.conversation_id)) == 2
 
 
 @pytest.mark.usefixtures("long_replies")
@@ -160,7 +154,13 @@ def test_a_reply_stopped_before_its_first_word_can_be_written_anew(page: Page, s
     conversation = server.store.create_conversation(server.user_id, "Empty")
     asked = server.store.add_message(server.user_id, conversation.id, None, "user", "Name a metal.")
     empty = server.store.add_message(
-        server.user_id, conversation.id, asked.id, "assistant", "", finish_reason="cancelled", adapter_version=0
+        server.user_id,
+        conversation.id,
+        asked.id,
+        "assistant",
+        "",
+        finish_reason="cancelled",
+        adapter_version=0,
     )
     page.goto(f"{server.address}/#{conversation.id}")
     page.reload()
@@ -249,13 +249,23 @@ def test_conversations_are_renamed_deleted_brought_back_and_found_again(page: Pa
 
 @pytest.mark.usefixtures("long_replies")
 def test_deleting_a_conversation_stops_what_is_written_in_it(page: Page, server: Served) -> None:
+    server.store.create_conversation(server.user_id, "Short-lived")
+    page.reload()
+    side = page.get_by_role("navigation", name="Conversations")
+    side.get_by_role("button", name="Short-lived", exact=True).click()
+    expect(side.get_by_role("button", name="Short-lived", exact=True)).to_have_attribute(
+        "aria-current", "page"
+    )
     say(page, LONG)
     begun(page)
-    reply = server.newest_reply()
-    title = server.store.conversation(server.user_id, reply.conversation_id).title
-    page.evaluate("location.reload")  # (no reload: the list must know the new conversation)
-    side = page.get_by_role("navigation", name="Conversations")
-    side.get_by_role("button", name=f"Delete {title}").first.click()
+    side.get_by_role("button", name="Short-lived", exact=True).hover()
+    side.get_by_role("button", name="Delete Short-lived").click()
+    expect(page.get_by_text("“Short-lived” deleted.")).to_be_visible()
+    expect(page.get_by_role("heading", name="What can I do for you?")).to_be_visible()
+    expect(send_button(page)).to_be_visible()
+    expect(page.get_by_role("alert")).to_have_count(0)
+    page.get_by_role("button", name="Undo").click()
+    expect(finished(replies(page).last)).to_contain_text("You stopped this reply.")
 
 
 def test_a_reload_comes_back_to_the_same_conversation(page: Page) -> None:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import zipfile
 from pathlib import Path
 
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Browser, Page, expect
 
+from assistant.auth import hash_password
 from tests.browser.conftest import MAX_TOKENS, Served, ask
 
 
@@ -59,13 +60,16 @@ def test_a_reset_needs_the_word_typed_and_can_be_undone(page: Page, server: Serv
     page.get_by_role("tab", name="Profile").click()
     expect(page.locator('[data-kind="thumb"] strong')).not_to_have_text("0")
     page.get_by_text("Reset", exact=True).first.click()
+    expect(page.get_by_text("Ratings and conversations stay")).to_be_visible()
     page.get_by_label("What to reset").select_option("feedback")
+    expect(page.get_by_text("All conversations go")).to_be_visible()
     button = page.get_by_role("button", name="Reset", exact=True)
     expect(button).to_be_disabled()
     page.get_by_label("Type reset to confirm").fill("reset")
     button.click()
     expect(page.locator('[data-kind="thumb"] strong')).to_have_text("0")
     assert server.store.feedback_counts(server.user_id)["thumb"] == 0
+    assert server.store.list_conversations(server.user_id) == []
     page.get_by_role("button", name="Undo the last reset").click()
     expect(page.locator('[data-kind="thumb"] strong')).not_to_have_text("0")
 
@@ -116,9 +120,44 @@ def test_dark_is_kept_from_the_first_paint_on(page: Page) -> None:
     open_settings(page)
     page.get_by_role("radio", name="Dark").check()
     page.wait_for_function("document.body.classList.contains('dark')")
+    expect(page.get_by_text("Saved: Colours")).to_be_visible()
     page.reload()
     page.wait_for_function("document.body.classList.contains('dark')")
     open_settings(page)
     expect(page.get_by_role("radio", name="Dark")).to_be_checked()
     page.get_by_role("radio", name="As the system").check()
     page.wait_for_function("!document.body.classList.contains('dark')")
+    expect(page.get_by_text("Saved: Colours")).to_be_visible()
+
+
+def test_colours_chosen_in_another_browser_hold_here_too(page: Page, server: Served) -> None:
+    server.store.update_settings(server.user_id, {"theme": "dark"})
+    try:
+        page.reload()
+        page.wait_for_function("document.body.classList.contains('dark')")
+    finally:
+        server.store.update_settings(server.user_id, {"theme": "auto"})
+
+
+def test_one_who_has_a_password_can_sign_out(browser: Browser, server: Served) -> None:
+    person = server.store.add_user("somebody", hash_password("a long password"))
+    context = browser.new_context()
+    try:
+        page = context.new_page()
+        page.goto(server.address)
+        page.get_by_label("Name").fill("somebody")
+        page.get_by_label("Password").fill("a long password")
+        page.get_by_role("button", name="Sign in").click()
+        page.get_by_role("tab", name="Settings").click()
+        page.get_by_role("button", name="Sign out").click()
+        expect(page.get_by_role("heading", name="Attune")).to_be_visible()
+        page.goto(server.address)
+        expect(page.get_by_role("button", name="Sign in")).to_be_visible()
+    finally:
+        context.close()
+        server.store.remove_user(person.id)  # an account would ask everybody to sign in
+
+
+def test_where_nobody_signs_in_nobody_signs_out(page: Page) -> None:
+    open_settings(page)
+    expect(page.get_by_role("button", name="Sign out")).to_have_count(0)
