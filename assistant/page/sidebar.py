@@ -25,13 +25,16 @@ class Conversations:
         asked, user_id = self._read(event, request)
         return self._view(user_id, asked.get("conversation"), asked.get("message"))
 
-    def open_at_start(self, address: str, request: gr.Request) -> tuple[Value, Value]:
-        """The conversation that the page's address names (an empty one where it names none), and the list."""
+    def open_at_start(self, address: str, request: gr.Request) -> tuple[Any, Value]:
+        """The conversation that the page's address names, and the list. Where it names none the page stays as
+        it came, empty: somebody quick may have asked something in it already."""
         user_id = self.services.current_user(request).id
+        view: Any = gr.skip()
         try:
-            view = conversation_view(self.store, user_id, address.removeprefix("#") or None)
+            if asked := address.removeprefix("#"):
+                view = conversation_view(self.store, user_id, asked)
         except NotFound:
-            view = conversation_view(self.store, user_id, None)
+            pass  # deleted, or somebody else's
         return view, list_view(self.store, user_id)
 
     def new(self) -> Value:
