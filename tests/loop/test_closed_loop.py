@@ -55,7 +55,7 @@ SMALL = Setting(
         "ppo.response_tokens": 40,
         "ppo.learning_rate": 3e-4,
         "gate.prompts": 48,
-        # Replies this short differ little, so the judge stays unsure; whether the gate is strict is the full test's to show.
+        # Replies this short differ little, so the judge stays unsure; the strict gate is the full test's to show.
         "gate.confidence": 0.6,
     },
 )
