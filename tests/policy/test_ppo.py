@@ -176,7 +176,8 @@ def test_ppo_raises_the_reward_and_leaves_the_base_alone(policy: BaseModel, base
         return np.array([10 * float(side[policy.encode_reply(reply.text)].float().mean()) for reply in replies])
 
     config = replace(
-        CONFIG, iterations=16, replies_per_prompt=8, minibatch_size=12, learning_rate=1e-2, kl_coef=0.0, kl_target=1e9, baseline=baseline,
+        CONFIG, iterations=16, replies_per_prompt=8, minibatch_size=12, learning_rate=1e-2, baseline=baseline,
+        kl_coef=0.0, kl_target=1e9,
         value_warmup_iterations=1, missing_eos_penalty=0.0, reward_clip=1e9,
     )  # fmt: skip
     history = train_ppo(policy, "policy", PROMPTS, one_side, None, config, Unlimited(), 0)
