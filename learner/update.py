@@ -53,7 +53,8 @@ class Snapshot:
     """All that one update may know of a person.
 
     `base_replies`: what the base says to the contexts of the feedback, by `context_key`. `tests_before`: how many
-    updates of this person have asked whether there is anything to learn. `live`: the live adapter, None for the base.
+    updates of this person have asked whether there is anything to learn. `live`: the live adapter, None where the base
+    answers (also where the live version was made for another base).
     """
 
     evidence: Evidence
@@ -159,7 +160,8 @@ def _update(snapshot: Snapshot, base: BaseModel, config: LearnerConfig, monitor:
     if refusal:
         return Candidate("rejected", f"Rejected: {refusal}.", report, uses, reward_model, weights, settings)
     reason = (
-        f"Promoted: by all your feedback it wins {rate.mean:.0%} of comparisons with version {snapshot.live_version} "
+        f"Promoted: by all your feedback it wins {rate.mean:.0%} of comparisons with "
+        f"{f'version {snapshot.live_version}' if snapshot.live else 'the base'} "
         f"(at least {rate.lower:.0%} with {config.gate.confidence:.0%} confidence), at {sanity.kl:.1f} nats a reply "
         "from the base."
     )

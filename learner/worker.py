@@ -191,9 +191,9 @@ class Learner:
         self, run: LearningRun, evidence: Evidence, base: BaseModel, config: LearnerConfig, monitor: _StoreMonitor
     ) -> Snapshot:
         number = self.store.live_version(run.user_id)
-        if number != BASE_VERSION and self.store.version(run.user_id, number).base_id != base.spec.id:
-            number = BASE_VERSION  # it was made for another base model: the base is what answers here
-        live = lora.read_adapter(self.home.adapter_dir(run.user_id, number)) if number != BASE_VERSION else None
+        live = None  # also for a version made for another base model: then the base is what answers here
+        if number != BASE_VERSION and self.store.version(run.user_id, number).base_id == base.spec.id:
+            live = lora.read_adapter(self.home.adapter_dir(run.user_id, number))
         earlier = [r for r in self.store.list_runs(run.user_id, limit=10_000) if r.id != run.id]
         return Snapshot(
             evidence=evidence,
