@@ -28,6 +28,7 @@ import torch
 
 from data.types import Reply, Turn
 from learner.config import PPOConfig
+from learner.modeling import lora
 from learner.modeling.base import BaseModel
 from learner.modeling.decode import SamplingSettings
 from learner.modeling.heads import ValueHead
@@ -76,8 +77,7 @@ def train_ppo(
 ) -> list[dict[str, float]]:
     """Improve `adapter` in place until the iterations or the time are used up; returns each iteration's metrics.
 
-    Where the last iteration was farther from the base than the KL target allows, the adapter ends as the best scored
-    policy that was not.
+    Where the last iteration was farther from the base than the KL target allows, the adapter's change is scaled back.
 
     `prompts` are used in the given order, again and again. Raises LearningError where sampler and trainer disagree or
     a loss is not finite, and whatever the monitor raises (Cancelled).
@@ -94,8 +94,6 @@ def train_ppo(
     seeds = random.Random(seed)
     history: list[dict[str, float]] = []
     slowest_s = 0.0
-    best_score, best_weights = -math.inf, None  # of the policies whose own rollouts were within the KL bound
-    kl_bound = config.kl_target * (1 + config.kl_tolerance)
 
     for iteration in range(config.iterations):
         if monitor.seconds_left("learning") < slowest_s:
@@ -123,9 +121,6 @@ def train_ppo(
                 f"Sampler and trainer disagree by {metrics['sampler/gap']:.3f} nats a token, more than rounding can "
                 f"(at most {config.max_sampler_gap}); nothing was learnt. `python launch.py doctor` checks the setup."
             )
-
-        if metrics["objective/kl"] <= kl_bound and metrics["objective/scores"] >= best_score:
-            best_score, best_weights = metrics["objective/scores"], base.adapter_state(adapter)
 
         # 6. epochs
         value_only = value_head is not None and iteration < config.value_warmup_iterations
@@ -164,9 +159,11 @@ def train_ppo(
         metrics["time/iteration_s"] = monitor.elapsed_s() - began_s
         history.append(metrics)
         monitor.report("policy optimisation", (iteration + 1) / config.iterations, metrics)
-    # The last step's policy has not been measured; after an iteration beyond the bound it is not to be trusted.
-    if history and history[-1]["objective/kl"] > kl_bound and best_weights is not None:
-        base.set_adapter_state(adapter, best_weights)
+    kl_bound = config.kl_target * (1 + config.kl_tolerance)
+    if history and history[-1]["objective/kl"] > kl_bound:
+        # KL grows about with the square of the change: scaled back, the policy keeps most of what it has learnt.
+        share = math.sqrt(kl_bound / history[-1]["objective/kl"])
+        base.set_adapter_state(adapter, lora.scaled(base.adapter_state(adapter), share))
     return history
 
 
