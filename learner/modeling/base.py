@@ -31,11 +31,12 @@ from torch import nn
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, BitsAndBytesConfig
 from transformers.utils import logging as transformers_logging
 
+from data.adapter_files import file_sha256
 from data.errors import Invalid
 from data.types import BaseSpec, Turn
 from learner.config import LoraSettings
 from learner.modeling import lora
-from learner.modeling.embedded import EMBEDDED, convert_gguf, file_sha256, prepare_embedded
+from learner.modeling.embedded import EMBEDDED, convert_gguf, prepare_embedded
 
 Weights = Literal["auto", "4bit", "dequantised"]
 

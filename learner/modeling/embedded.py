@@ -7,7 +7,6 @@ Any other GGUF file goes through the same conversion.
 
 from __future__ import annotations
 
-import hashlib
 import os
 import shutil
 import subprocess
@@ -17,6 +16,7 @@ import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
+from data.adapter_files import file_sha256
 from data.errors import AttuneError, Invalid
 
 EMBEDDED = "embedded"
@@ -106,8 +106,3 @@ def convert_gguf(gguf: Path, target: Path) -> None:
         shutil.rmtree(scratch, ignore_errors=True)
         if not (target / "config.json").exists():  # somebody else may have finished it meanwhile
             raise
-
-
-def file_sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -17,11 +17,9 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import nn
 
+from data.adapter_files import CONFIG, WEIGHTS
 from data.errors import Invalid
 from learner.config import LoraSettings
-
-WEIGHTS_FILE = "adapter_model.safetensors"
-CONFIG_FILE = "adapter_config.json"
 
 State = dict[str, torch.Tensor]
 
@@ -61,11 +59,11 @@ def scaled(state: State, share: float) -> State:
 def save_adapter(folder: Path, state: State, settings: LoraSettings, base_id: str, targets: list[str]) -> None:
     """Write an adapter as `PeftModel.from_pretrained` reads it. `targets` are the names of the layers it sits on."""
     folder.mkdir(parents=True, exist_ok=True)
-    save_file(state, folder / WEIGHTS_FILE, metadata={"format": "pt"})
+    save_file(state, folder / WEIGHTS, metadata={"format": "pt"})
     config = peft_config(settings, inference=True).to_dict()
     config |= {"base_model_name_or_path": base_id, "target_modules": sorted(targets), "peft_type": "LORA"}
     text = json.dumps(config, indent=2, default=lambda value: sorted(value) if isinstance(value, set) else str(value))
-    (folder / CONFIG_FILE).write_text(text + "\n")
+    (folder / CONFIG).write_text(text + "\n")
 
 
 def read_adapter(folder: Path) -> tuple[State, LoraSettings]:
@@ -74,8 +72,8 @@ def read_adapter(folder: Path) -> tuple[State, LoraSettings]:
     Only plain numbers are taken from the configuration: a PEFT configuration could name code to import.
     """
     try:
-        state = load_file(folder / WEIGHTS_FILE)
-        config = json.loads((folder / CONFIG_FILE).read_text())
+        state = load_file(folder / WEIGHTS)
+        config = json.loads((folder / CONFIG).read_text())
         settings = LoraSettings(rank=int(config["r"]), alpha=float(config["lora_alpha"]))
     except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
         raise Invalid(f"The adapter in {folder} cannot be read: {error}") from error

@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 import random
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 
@@ -69,7 +69,7 @@ def warm_start(
     rows = torch.empty(0, dtype=torch.long)
     for step in range(1, config.max_steps + 1):
         if monitor.seconds_left("learning") <= 0:
-            result = WarmStartResult(*_numbers(result), "stopped by the time budget")
+            result = replace(result, why="stopped by the time budget")
             break
         if len(rows) < min(config.batch_size, len(train.response_ids)):
             rows = torch.randperm(len(train.response_ids), generator=generator)
@@ -89,7 +89,7 @@ def warm_start(
         kl = kl_to_base(base, adapter, sample(base, adapter, queries, ppo, seed), ppo.temperature)
         monitor.report("warm start", step / config.max_steps, {"sft/val_loss": held_out_loss, "objective/kl": kl})
         if held_out_loss > best_loss:
-            result = WarmStartResult(*_numbers(result), "stopped where the held-out loss rose")
+            result = replace(result, why="stopped where the held-out loss rose")
             break
         if kl > config.kl_limit:
             reached = kl
@@ -107,10 +107,6 @@ def warm_start(
         result = WarmStartResult(step, loss.item(), held_out_loss, kl, "all steps were taken")
     base.set_adapter_state(adapter, best)
     return result
-
-
-def _numbers(result: WarmStartResult) -> tuple[int, float, float, float]:
-    return result.steps, result.train_loss, result.held_out_loss, result.kl
 
 
 @torch.no_grad()

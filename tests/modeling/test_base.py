@@ -11,6 +11,7 @@ from bitsandbytes.nn import Linear4bit
 from peft import PeftModel
 from transformers import AutoModelForCausalLM
 
+from data.adapter_files import CONFIG
 from data.errors import AttuneError, Invalid
 from data.types import Turn
 from learner.config import LearnerConfig, LoraSettings, with_overrides
@@ -123,8 +124,8 @@ def test_a_broken_or_foreign_adapter_is_refused_in_one_line(tiny_folder: Path, t
         with pytest.raises(Invalid) as error:
             base.load_adapter(name, tmp_path / name)
         assert "\n" not in str(error.value) and name not in base.adapter_names()
-    config = json.loads((tmp_path / "nan" / lora.CONFIG_FILE).read_text())
-    (tmp_path / "nan" / lora.CONFIG_FILE).write_text(json.dumps(config | {"r": "eight"}))
+    config = json.loads((tmp_path / "nan" / CONFIG).read_text())
+    (tmp_path / "nan" / CONFIG).write_text(json.dumps(config | {"r": "eight"}))
     with pytest.raises(Invalid, match="cannot be read"):
         base.load_adapter("y", tmp_path / "nan")
 
