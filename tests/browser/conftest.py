@@ -38,6 +38,7 @@ class Served:
     """A running server and, beside it, its database, read as any other process would."""
 
     address: str
+    home: Home
     store: Store
     user_id: str
 
@@ -73,7 +74,7 @@ def server(models_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterat
     with log.open("w") as out:
         process = subprocess.Popen(command, cwd=CHECKOUT, stdout=out, stderr=subprocess.STDOUT)
     try:
-        yield Served(_address(process, log), store, user.id)
+        yield Served(_address(process, log), home, store, user.id)
     finally:
         process.send_signal(signal.SIGTERM)
         process.wait(timeout=30)

@@ -8,7 +8,9 @@ from pathlib import Path
 from playwright.sync_api import Browser, Page, expect
 
 from assistant.auth import hash_password
+from learner.modeling.base import BaseModel
 from tests.browser.conftest import MAX_TOKENS, Served, ask
+from tests.publishing import publish_an_adapter
 
 
 def test_counts_and_learn_now(page: Page, server: Served) -> None:
@@ -74,18 +76,18 @@ def test_a_reset_needs_the_word_typed_and_can_be_undone(page: Page, server: Serv
     expect(page.locator('[data-kind="thumb"] strong')).not_to_have_text("0")
 
 
-def test_a_new_version_is_announced_and_can_be_left_again(page: Page, server: Served) -> None:
+def test_a_new_version_is_announced_and_can_be_left_again(
+    page: Page, server: Served, base_model: BaseModel
+) -> None:
     ask(page, "Name a star.")
-    number = server.store.next_version_number(server.user_id)
-    server.store.record_version(
-        server.user_id, number, 0, "embedded", "0" * 64, "accepted",
-        {"win_rate": 0.7, "learnt": [{"text": "prefers shorter replies", "probability": 0.97, "ratings": 12}]},
-        "promoted",
-    )  # fmt: skip
+    learnt = {"text": "prefers shorter replies", "probability": 0.97, "ratings": 12}
+    number = publish_an_adapter(server.home, server.store, server.user_id, base_model, {"learnt": [learnt]})
     try:
-        expect(
-            page.get_by_text(f"Version {number} is live: it writes from the next reply on.")
-        ).to_be_visible()
+        line = page.get_by_text(f"Version {number} is live: it writes from the next reply on.")
+        expect(line).to_be_visible()
+        written = ask(page, "Name another star.").get_attribute("data-id") or ""
+        assert server.store.message(server.user_id, written).adapter_version == number
+        expect(line).to_be_visible()  # what is written below it leaves it where it was
         page.get_by_role("tab", name="Profile").click()
         expect(page.get_by_text("prefers shorter replies")).to_be_visible()
         expect(page.get_by_text("97 % sure, from 12 ratings")).to_be_visible()
@@ -106,6 +108,8 @@ def test_settings_are_stored_and_come_back(page: Page, server: Served) -> None:
     open_settings(page)
     prompt = page.get_by_role("textbox", name="System prompt")
     prompt.fill("Answer like a pirate.")
+    prompt.blur()
+    expect(page.get_by_text("Saved: System prompt")).to_be_visible()
     page.get_by_role("checkbox", name="Learn from my ratings").click()
     expect(page.get_by_text("Saved: Learn from my ratings")).to_be_visible()
     stored = server.store.settings(server.user_id)

@@ -4,15 +4,11 @@ from __future__ import annotations
 
 import time
 
-import torch
-
-from data.adapter_files import adapter_sha256
 from data.home import Home
 from data.store import Store
 from data.types import Turn
-from learner.config import LoraSettings
-from learner.modeling import lora
 from tests.launched import assistant_message, wait_for
+from tests.publishing import publish_an_adapter
 
 WORKER = "learner.worker"
 TRAINING = ("warm start", "policy optimisation")
@@ -55,26 +51,12 @@ def feedback_of_somebody_who_likes_it_short(home: Home) -> list[str]:
     return given
 
 
-def publish_an_adapter(home: Home, base_model) -> None:
-    """A live version 1, whose weights change what the model says a little."""
-    settings = LoraSettings()
-    base_model.add_adapter("crash", settings)
-    state = base_model.adapter_state("crash")
-    base_model.remove_adapter("crash")
-    generator = torch.Generator().manual_seed(0)
-    state = {k: torch.randn(v.shape, generator=generator) * 1e-3 for k, v in state.items()}
-    store = Store(home)
-    me = store.ensure_user()
-    folder = home.adapter_dir(me.id, 1)
-    lora.save_adapter(folder, state, settings, base_model.spec.id, base_model.adapter_targets())
-    store.record_version(me.id, 1, 0, base_model.spec.id, adapter_sha256(folder), "accepted", {}, "promoted")
-    store.close()
-
-
 def test_a_killed_learner_starts_the_update_again_and_the_chat_goes_on(launched, home_with_model, base_model):
     home = home_with_model("home")
     given = feedback_of_somebody_who_likes_it_short(home)
-    publish_an_adapter(home, base_model)
+    store = Store(home)
+    publish_an_adapter(home, store, store.ensure_user().id, base_model)
+    store.close()
     attune = launched(home=home)
     run = attune.client.post("/v1/learner/run", json={}).json()
 

@@ -20,6 +20,7 @@ const SILENT_MS = 5000; // a turn that says nothing for so long: is the server s
 export function mount({ element, trigger, props, watch }) {
   let conversation = { id: null, path: [], title: "" };
   let nodes = new Map(); // message id -> {element, update, state}
+  let notices = new Map(); // message id (null: none yet) -> line below it that says which version went live
   let comparison = null;
   let opened = null; // which opening of a conversation is shown; differs even between two empty chats
   const own = new Map(); // nonce -> {conversation, opened, text, heard}: turns asked for here that have not ended
@@ -104,6 +105,7 @@ export function mount({ element, trigger, props, watch }) {
     opened = value.opened;
     conversation = { id: value.id, path: value.path, title: value.title };
     nodes = new Map();
+    notices = new Map();
     comparison = null;
     list.replaceChildren();
     draw(value.messages);
@@ -150,14 +152,15 @@ export function mount({ element, trigger, props, watch }) {
       else nodes.set(view.id, makeMessage(view, actions));
       nodes.get(view.id).state = view.state;
     }
-    const shown = conversation.path.filter((id) => nodes.has(id)).map((id) => nodes.get(id).element);
+    const path = conversation.path.filter((id) => nodes.has(id));
+    const shown = [null, ...path].flatMap((id) => [nodes.get(id)?.element, notices.get(id)]).filter(Boolean);
     if (comparison) shown.push(comparison.element);
     // Only what is out of place is moved: a moved element would lose focus and selection.
     shown.forEach((node, index) => {
       if (list.children[index] !== node) list.insertBefore(node, list.children[index] ?? null);
     });
     while (list.children.length > shown.length) list.lastChild.remove();
-    empty.hidden = shown.length > 0;
+    empty.hidden = path.length > 0;
   }
 
   function showComparison(value) {
@@ -185,7 +188,9 @@ export function mount({ element, trigger, props, watch }) {
     if (following) toEnd(); // the line that says "Saved" must not hide behind the composer
   });
   on("new-version", ({ version }) => {
-    list.append(h("p.at-notice", { role: "status" }, `Version ${version} is live: it writes from the next reply on.`));
+    const line = h("p.at-notice", { role: "status" }, `Version ${version} is live: it writes from the next reply on.`);
+    notices.set(conversation.path.at(-1) ?? null, line);
+    draw([]);
     if (following) toEnd();
   });
   setInterval(look, LOOK_EVERY_MS);
