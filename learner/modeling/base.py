@@ -59,7 +59,8 @@ class BaseModel:
         self.spec = spec
         self.device = device
         self.held_as = held_as
-        self.eos_ids = _eos_ids(model, tokenizer)
+        self.end_of_turn_id = _end_of_turn_id(tokenizer)
+        self.eos_ids = _eos_ids(model, tokenizer) | {self.end_of_turn_id}
         self.pad_id: int = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else min(self.eos_ids)
         self.context_length: int = int(getattr(model.config, "max_position_embeddings", 2048))
         self._peft: PeftModel | None = None
@@ -79,10 +80,6 @@ class BaseModel:
         """Token ids of a reply; ends with the end-of-turn token where the reply ended by itself."""
         ids = list(self.tokenizer(text, add_special_tokens=False)["input_ids"])
         return [*ids, self.end_of_turn_id] if finished else ids
-
-    @property
-    def end_of_turn_id(self) -> int:
-        return int(self.tokenizer.eos_token_id)
 
     def decode(self, ids: Sequence[int]) -> str:
         return str(self.tokenizer.decode(ids, skip_special_tokens=True))
@@ -316,7 +313,21 @@ def _held_as(weights: Weights, device: torch.device, network: nn.Module) -> str:
     return "dequantised" if psutil.virtual_memory().available > 4 * count + 2**30 else "4bit"
 
 
+def _end_of_turn_id(tokenizer: Any) -> int:
+    """The token with which the chat template closes a reply; not every model's end of turn is its end of text."""
+    reply = "reply"
+    turns = [{"role": "user", "content": "question"}, {"role": "assistant", "content": reply}]
+    tail = tokenizer.apply_chat_template(turns, tokenize=False).rpartition(reply)[2]
+    for token_id in tokenizer(tail, add_special_tokens=False)["input_ids"]:
+        if token_id in tokenizer.added_tokens_decoder:
+            return int(token_id)
+    if tokenizer.eos_token_id is None:
+        raise Invalid("The model's tokenizer has no end-of-text token, and its chat template closes no reply.")
+    return int(tokenizer.eos_token_id)
+
+
 def _eos_ids(model: nn.Module, tokenizer: Any) -> set[int]:
+    """Every token that ends a reply: the configured ones (a model may have several) and the tokenizer's own."""
     configured = model.generation_config.eos_token_id
     ids = set(configured if isinstance(configured, list) else [configured])
     ids.add(tokenizer.eos_token_id)

@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
 import torch
 from bitsandbytes.nn import Linear4bit
 from peft import PeftModel
-from transformers import AutoModelForCausalLM
+from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from data.adapter_files import CONFIG
 from data.errors import AttuneError, Invalid
 from data.types import Turn
 from learner.config import LearnerConfig, LoraSettings, with_overrides
 from learner.modeling import embedded, lora
-from learner.modeling.base import BaseModel, load_base
+from learner.modeling.base import PLAIN_TEMPLATE, BaseModel, load_base
 from learner.modeling.checks import gradient_check
 from learner.policy.sequences import batch_sequences, evaluate_policy
 from tests.tiny_models import save_tiny_model
@@ -27,6 +28,31 @@ def tiny_folder(models_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> P
     return save_tiny_model(
         "llama", tmp_path_factory.mktemp("model") / "tiny", models_dir / embedded.EMBEDDED_FOLDER
     )
+
+
+def with_tokenizer(folder: Path, copy: Path, **changes: object) -> BaseModel:
+    """The model of `folder`, loaded with another end-of-text token or chat template."""
+    shutil.copytree(folder, copy)
+    tokenizer = AutoTokenizer.from_pretrained(copy)
+    for name, value in changes.items():
+        setattr(tokenizer, name, value)
+    tokenizer.save_pretrained(copy)
+    return load_base(str(copy), copy.parent / "models", device="cpu")
+
+
+def test_a_reply_ends_as_the_chat_template_ends_it(tiny_folder: Path, tmp_path: Path) -> None:
+    base = with_tokenizer(tiny_folder, tmp_path / "other", eos_token="<|endoftext|>")
+    end_of_turn, end_of_text = base.tokenizer.convert_tokens_to_ids(["<|im_end|>", "<|endoftext|>"])
+    assert base.encode_reply("yes")[-1] == base.end_of_turn_id == end_of_turn != end_of_text
+    assert {end_of_turn, end_of_text} <= base.eos_ids
+
+
+def test_where_the_template_closes_no_reply_the_end_of_text_does(tiny_folder: Path, tmp_path: Path) -> None:
+    plain = {"eos_token": "<|endoftext|>", "chat_template": PLAIN_TEMPLATE}
+    base = with_tokenizer(tiny_folder, tmp_path / "plain", **plain)
+    assert base.end_of_turn_id == base.tokenizer.eos_token_id
+    with pytest.raises(Invalid, match="no end-of-text token"):
+        with_tokenizer(tiny_folder, tmp_path / "none", eos_token=None, chat_template=PLAIN_TEMPLATE)
 
 
 def adapter_gradients(base: BaseModel, eval_pass_first: bool = True) -> torch.Tensor:
