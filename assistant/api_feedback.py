@@ -21,13 +21,15 @@ class FeedbackRequest(BaseModel):
     value: Any = Field(description="by kind: up/down, 1..5, text, text, {order: [[best ids], [next]]}")
     message_id: Annotated[str | None, Field(max_length=64)] = None
     comparison_id: Annotated[str | None, Field(max_length=64)] = None
+    seen_s: Annotated[float | None, Field(ge=0, description="for how long the reply had been shown")] = None
 
 
 @router.post("")
 def add(body: FeedbackRequest, services: ServicesOf, person: Person) -> dict[str, Any]:
     event = services.store.add_feedback(
-        person.id, body.kind, body.value, message_id=body.message_id, comparison_id=body.comparison_id
-    )
+        person.id, body.kind, body.value, message_id=body.message_id, comparison_id=body.comparison_id,
+        seen_s=body.seen_s,
+    )  # fmt: skip
     return shown(services.store, person.id, event)
 
 

@@ -5,6 +5,7 @@ Pure. Each failure is `Invalid` with one line that names the value and what was 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection
 from typing import Any
 
@@ -41,6 +42,15 @@ def checked_value(
     if kind == "ranking":
         return _ranking(value, reply_ids)
     raise Invalid(f"The kind {_shown(kind)} is not one of {', '.join(FEEDBACK_KINDS)}.", "kind")
+
+
+def checked_seconds(value: Any) -> float | None:
+    """For how long the reply had been shown, as it is stored; None stays None. Raises Invalid."""
+    if value is None:
+        return None
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < math.inf:
+        raise Invalid(f"Seconds are a number from 0 up, not {_shown(value)}.", "seen_s")
+    return float(value)
 
 
 def _text(value: Any, what: str, most: int) -> str:

@@ -1,16 +1,17 @@
 """Pure: a person's feedback events become the observations that the reward model is fitted to.
 
 The table "Feedback becomes observations" of docs/learning.md. The newest event of each kind on each target
-counts, retracted ones never. Nothing standing is dropped silently: what cannot be used is in `left_out`.
+counts, retracted ones never. Nothing standing is dropped silently: what cannot be used is in `left_out`, and what
+counts less says why (quality.py).
 """
 
 from __future__ import annotations
 
 import hashlib
-import re
-from collections import Counter
 from collections.abc import Mapping, Sequence
 
+from data.edits import edit_weight, ends_anew
+from data.quality import WHY, weigh
 from data.types import (
     Comparison,
     Conversation,
@@ -24,69 +25,12 @@ from data.types import (
 )
 
 HELD_OUT_SHARE = 0.2
-# An edit of a tenth of the words or more counts in full: w = min(1, d / 0.1).
-FULL_WEIGHT_DISTANCE = 0.1
-ENDING_WORDS = 5  # an edit that leaves so many last words alone has not touched the ending
-# A word, or one character of a script that is written without spaces (Chinese, Japanese).
-_WORD = re.compile(
-    r"[\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003ffff]"
-    r"|[^\s\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003ffff]+"
-)
 
 
 def is_held_out(root_message_id: str) -> bool:
     """Whether feedback in the conversation with this root is held out: one in five, for ever the same."""
     digest = hashlib.sha256(root_message_id.encode()).digest()
     return int.from_bytes(digest[:8], "big") < HELD_OUT_SHARE * 2**64
-
-
-def words(text: str) -> list[str]:
-    """The units in which the size of an edit is measured."""
-    return _WORD.findall(text)
-
-
-def word_edit_distance(a: Sequence[str], b: Sequence[str], cap: int | None = None) -> int:
-    """Insertions, deletions and replacements of words from `a` to `b` (Levenshtein), at most `cap`.
-
-    Ukkonen 1985, "Algorithms for approximate string matching": after d edits only the furthest place on each
-    diagonal matters, so that it costs about length + d^2: little for a small change to a long text.
-    """
-    limit = max(len(a), len(b)) if cap is None else cap
-    in_common = (Counter(a) & Counter(b)).total()  # every other word costs an edit of its own
-    if max(len(a), len(b)) - in_common >= limit:
-        return limit
-    goal = len(b) - len(a)  # the diagonal j - i that ends at the end of both
-
-    def slide(i: int, diagonal: int) -> int:
-        """The furthest i that equal words lead to."""
-        while i < len(a) and i + diagonal < len(b) and a[i] == b[i + diagonal]:
-            i += 1
-        return i
-
-    furthest = {0: slide(0, 0)}
-    for edits in range(limit):
-        if furthest.get(goal, -1) >= len(a):
-            return edits
-        reached: dict[int, int] = {}
-        for diagonal in range(-edits - 1, edits + 2):
-            replaced_or_deleted = max(furthest.get(diagonal, -2), furthest.get(diagonal + 1, -2)) + 1
-            i = min(max(replaced_or_deleted, furthest.get(diagonal - 1, -1)), len(a), len(b) - diagonal)
-            if i >= max(0, -diagonal):
-                reached[diagonal] = slide(i, diagonal)
-        furthest = reached
-    return limit
-
-
-def edit_weight(original: str, edited: str) -> float:
-    """min(1, d / 0.1), d = word edit distance / words of the longer text; 0.0 where no word changed.
-
-    A change inside one word of an unspaced script or of punctuation glued to a word changes that word.
-    """
-    before, after = words(original), words(edited)
-    length = max(len(before), len(after), 1)
-    enough = FULL_WEIGHT_DISTANCE * length
-    distance = word_edit_distance(before, after, cap=int(enough) + 1)
-    return min(1.0, distance / enough)
 
 
 def evidence(
@@ -110,8 +54,10 @@ def evidence(
             observations.append(made)
         else:
             left_out.append(FeedbackUse(event.id, "left out", made))
+    seen_s = {event.id: event.seen_s for event in events if event.seen_s is not None}
+    observations, doubtful = weigh(observations, seen_s)
     watermark = max((event.id for event in events), default=None)
-    return Evidence(tuple(observations), tuple(left_out), watermark)
+    return Evidence(tuple(observations), (*left_out, *doubtful), watermark)
 
 
 def _counting(events: Sequence[FeedbackEvent]) -> list[FeedbackEvent]:
@@ -150,8 +96,8 @@ def _observe(
     elif event.kind == "edit":
         weight = edit_weight(messages[0].content, event.value)
         if weight == 0.0:
-            return "only white space was changed"
-        edited = Reply(event.value, replies[0].finished or _ends_anew(messages[0].content, event.value))
+            return WHY["white_space"]
+        edited = Reply(event.value, replies[0].finished or ends_anew(messages[0].content, event.value))
         replies, outcome = (edited, replies[0]), None
     elif event.kind == "ranking":
         places = {message_id: index for index, message_id in enumerate(shown)}
@@ -169,11 +115,6 @@ def _observe(
         created_at=event.created_at,
         root_id=root_id,
     )
-
-
-def _ends_anew(original: str, edited: str) -> bool:
-    """Whether the person wrote another ending: one that was cut off and is left alone does not end well."""
-    return words(edited)[-ENDING_WORDS:] != words(original)[-ENDING_WORDS:]
 
 
 def _context(path: Sequence[Message], conversations: Mapping[str, Conversation]) -> tuple[Turn, ...]:

@@ -227,3 +227,8 @@ def m004_learning(db: Database) -> None:
             created_at TEXT NOT NULL, expires_at TEXT NOT NULL, ended_at TEXT)""",
         "CREATE INDEX resets_user ON resets(user_id, id)",
     )
+
+
+@migrations()
+def m005_seconds_seen(db: Database) -> None:
+    _run(db, "ALTER TABLE feedback ADD COLUMN seen_s REAL CHECK (seen_s >= 0)")

@@ -84,6 +84,7 @@ class FeedbackEvent:
 
     `value` by kind: thumb "up"/"down"; stars 1..5; comment and edit text; ranking
     {"order": [[best reply ids...], [next...]]}. `superseded_by` / `retracted_by` are ids of later events.
+    `seen_s` is for how many seconds the page had shown what is judged; None where nobody measured it.
     """
 
     id: str
@@ -94,6 +95,7 @@ class FeedbackEvent:
     message_id: str | None = None
     comparison_id: str | None = None
     supersedes: str | None = None
+    seen_s: float | None = None
     superseded_by: str | None = None
     retracted_by: str | None = None
 
@@ -214,7 +216,7 @@ class Observation:
     | thumb   | (reply,)                      | +1 or -1                                            |
     | comment | (reply,)                      | the text                                            |
 
-    `weight` in (0, 1]; `held_out` is fixed for ever by a hash of the conversation's root message, whose
+    `weight` in (0, 1], with `why` where it counts less than in full; `held_out` is fixed for ever by a hash of the conversation's root message, whose
     id is `root_id`: everything said in one conversation falls on the same side of every split. Who builds
     observations from the store fills it; left empty, the reward model takes the context's first
     message for it.
@@ -229,6 +231,7 @@ class Observation:
     held_out: bool
     created_at: str
     root_id: str = ""
+    why: str = ""
 
 
 @dataclass(frozen=True)

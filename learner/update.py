@@ -99,7 +99,7 @@ def _update(snapshot: Snapshot, base: BaseModel, config: LearnerConfig, monitor:
     train = build_design(train_side, snapshot.base_replies)
     held_out = build_design(held_out_side, snapshot.base_replies)
     uses = (
-        *(FeedbackUse(o.feedback_id, "train") for o in train_side),
+        *(FeedbackUse(o.feedback_id, "train", o.why) for o in train_side),
         *(FeedbackUse(o.feedback_id, "held-out") for o in held_out_side),
         *snapshot.evidence.left_out,
     )

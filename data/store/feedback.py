@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from data.errors import Conflict, Invalid, NotFound
-from data.feedback_values import checked_value
+from data.feedback_values import checked_seconds, checked_value
 from data.ids import utc_now
 from data.store.connection import Connected, Connection, Row, from_json, to_json
 from data.types import Comparison, FeedbackEvent, FeedbackKind
@@ -35,8 +35,11 @@ class Feedback(Connected):
         *,
         message_id: str | None = None,
         comparison_id: str | None = None,
+        seen_s: float | None = None,
     ) -> FeedbackEvent:
         """Store one piece of feedback; it supersedes the newest of its kind on the same target.
+
+        `seen_s` is for how many seconds the page had shown what is judged, where that is known.
 
         Saying again what already stands adds nothing and returns the standing event. Raises Invalid (with
         `param`) for a bad value or an unfinished or empty reply, NotFound for what is not this person's.
@@ -46,6 +49,7 @@ class Feedback(Connected):
                 "A ranking needs a comparison_id and no message_id; every other kind a message_id alone.",
                 "comparison_id" if kind == "ranking" else "message_id",
             )
+        seen_s = checked_seconds(seen_s)
         with self._write() as db:
             if comparison_id is not None:
                 reply_ids = from_json(_own_comparison(db, user_id, comparison_id)["reply_ids"])
@@ -63,10 +67,10 @@ class Feedback(Connected):
             event_id = self._new_id(db)
             db.execute(
                 "INSERT INTO feedback (id, user_id, message_id, comparison_id, kind, value, supersedes,"
-                " created_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+                " seen_s, created_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
                 (
                     event_id, user_id, message_id, comparison_id, kind, to_json(value),
-                    previous["id"] if previous else None, utc_now(),
+                    previous["id"] if previous else None, seen_s, utc_now(),
                 ),
             )  # fmt: skip
         return self.feedback_event(user_id, event_id)
@@ -232,6 +236,7 @@ def event_of(row: Row) -> FeedbackEvent:
         message_id=row["message_id"],
         comparison_id=row["comparison_id"],
         supersedes=row["supersedes"],
+        seen_s=row["seen_s"],
         superseded_by=row["superseded_by"],
         retracted_by=row["retracted_by"],
     )

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from data.edits import edit_weight
 from data.errors import NotFound
-from data.preferences import edit_weight
+from data.quality import WHY
 from data.store.connection import Connected, Row, from_json
 from data.types import FeedbackOutcome
 
@@ -37,7 +38,7 @@ class Outcomes(Connected):
         if row["deleted_at"]:
             return _left_out("its conversation was deleted")
         if row["kind"] == "edit" and edit_weight(row["original"], from_json(row["value"])) == 0.0:
-            return _left_out("only white space was changed")
+            return _left_out(WHY["white_space"])
         return self._by_runs(feedback_id)
 
     def _by_runs(self, feedback_id: str) -> FeedbackOutcome:
@@ -60,7 +61,8 @@ class Outcomes(Connected):
         for run in runs:
             if run["role"] == "train" and run["state"] == "promoted":
                 number = run["version"]
-                return FeedbackOutcome("used", number, run["why"], f"Used in version {number}.")
+                less = f" ({run['why']})" if run["why"] else ""
+                return FeedbackOutcome("used", number, run["why"], f"Used in version {number}{less}.")
         if newest["state"] == "rejected":
             text = "Was trained on, but the new version did not go live; counts again in the next update."
         else:

@@ -219,6 +219,7 @@ def _feedback(row: Row) -> dict[str, Any]:
         "kind": row["kind"],
         "value": from_json(row["value"]),
         "created": row["created_at"],
+        "seen_s": row["seen_s"],
         "supersedes": row["supersedes"],
         "retracted": retracted,
     }
@@ -282,11 +283,11 @@ def _put_feedback(db: Connection, user_id: str, event: Mapping[str, Any], rename
         return rename[event[key]] if event[key] else None
 
     db.execute(
-        "INSERT INTO feedback (id, user_id, message_id, comparison_id, kind, value, supersedes, created_at)"
-        " VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+        "INSERT INTO feedback (id, user_id, message_id, comparison_id, kind, value, supersedes, seen_s,"
+        " created_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
         (
             rename[event["id"]], user_id, renamed("message_id"), renamed("comparison_id"), event["kind"],
-            to_json(value), renamed("supersedes"), event["created"],
+            to_json(value), renamed("supersedes"), event["seen_s"], event["created"],
         ),
     )  # fmt: skip
     if event["retracted"]:

@@ -9,15 +9,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from data.edits import edit_weight, word_edit_distance, words
 from data.evidence import load_evidence
-from data.preferences import (
-    demonstrations,
-    edit_weight,
-    evidence,
-    is_held_out,
-    word_edit_distance,
-    words,
-)
+from data.preferences import demonstrations, evidence, is_held_out
 from data.types import Comparison, Conversation, FeedbackEvent, Message, Reply, Turn
 
 T = "2026-01-01T00:00:00.000Z"
@@ -40,7 +34,7 @@ def made(*events: FeedbackEvent, comparisons=None):
 def test_each_kind_becomes_its_observation():
     comparison = Comparison("k", "me", "c", "q", ("a", "b", "d"), (0, 0, 1), T)
     found = made(
-        event(1, "thumb", "down"),
+        event(1, "thumb", "up"),
         event(2, "stars", 4),
         event(3, "comment", "shorter please"),
         event(4, "edit", "Rain is water.", "a"),
@@ -50,7 +44,7 @@ def test_each_kind_becomes_its_observation():
     assert found.left_out == () and found.watermark == "E005"
     thumb, stars, comment, edit, ranking = found.observations
     long, short = Reply(LONG.content), Reply(SHORT.content)
-    assert (thumb.kind, thumb.replies, thumb.outcome) == ("thumb", (long,), -1)
+    assert (thumb.kind, thumb.replies, thumb.outcome) == ("thumb", (long,), 1)
     assert (stars.kind, stars.replies, stars.outcome) == ("stars", (long,), 4)
     assert (comment.kind, comment.outcome) == ("comment", "shorter please")
     assert (edit.kind, edit.replies, edit.outcome) == ("edit", (Reply("Rain is water."), long), None)
