@@ -18,6 +18,7 @@ from assistant.api_people import Person, ServicesOf
 from assistant.api_streaming import in_thread
 from data import profile
 from data.errors import Invalid
+from data.evidence import data_quality
 from data.home import Home
 from data.types import BASE_VERSION, AdapterVersion
 
@@ -56,7 +57,7 @@ def whole(services: ServicesOf, person: Person) -> dict[str, Any]:
         "feedback": counts,
         "new_feedback": store.new_feedback_count(person.id),
         "learnt": report.get("learnt", []),
-        "data_quality": report.get("data_quality", {}),
+        "data_quality": data_quality(store, person.id),
     }
 
 

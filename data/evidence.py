@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from data.preferences import evidence
+from data.quality import QualityCode, quality_counts
 from data.store import Store
 from data.types import Comparison, Conversation, Evidence, Message
 
@@ -23,28 +24,29 @@ def load_evidence(store: Store, user_id: str) -> Evidence:
         elif event.message_id is not None:
             targets.append(event.message_id)
     conversations: dict[str, Conversation] = {}
-    trees: dict[str, dict[str, Message]] = {}
-    paths: dict[str, list[Message]] = {}
+    roots: dict[str, str] = {}
+    known: dict[str, Message] = {}
     for message_id in targets:
-        tree = next((tree for tree in trees.values() if message_id in tree), None)
-        if tree is None:
+        if message_id not in known:
             conversation_id = store.message(user_id, message_id).conversation_id
             conversations[conversation_id] = store.conversation(user_id, conversation_id)
-            tree = {message.id: message for message in store.messages(user_id, conversation_id)}
-            trees[conversation_id] = tree
-        paths[message_id] = _path(tree, message_id)
-    roots = {
-        conversation_id: next(message.id for message in tree.values() if message.parent_id is None)
-        for conversation_id, tree in trees.items()
-    }
+            tree = store.messages(user_id, conversation_id)
+            roots[conversation_id] = next(message.id for message in tree if message.parent_id is None)
+            known |= {message.id: message for message in tree}
+    paths = {message_id: _path(known, message_id) for message_id in targets}
     found = evidence(events, paths, conversations, comparisons, roots)
     return replace(found, watermark=watermark)
 
 
-def _path(tree: Mapping[str, Message], message_id: str) -> list[Message]:
+def data_quality(store: Store, user_id: str) -> dict[QualityCode, int]:
+    """How much of a person's standing feedback each check of quality.py found."""
+    return quality_counts(load_evidence(store, user_id))
+
+
+def _path(known: Mapping[str, Message], message_id: str) -> list[Message]:
     path: list[Message] = []
     at: str | None = message_id
     while at is not None:
-        path.append(tree[at])
-        at = tree[at].parent_id
+        path.append(known[at])
+        at = known[at].parent_id
     return path[::-1]

@@ -132,13 +132,14 @@ def _context(path: Sequence[Message], conversations: Mapping[str, Conversation])
     return (Turn("system", prompt), *turns) if isinstance(prompt, str) and prompt.strip() else turns
 
 
-def demonstrations(evidence: Evidence) -> list[tuple[tuple[Turn, ...], Reply]]:
-    """What a warm start imitates, from the training side alone: (context, reply) in order of time.
+def demonstrations(evidence: Evidence, held_out: bool = False) -> list[tuple[tuple[Turn, ...], Reply]]:
+    """What a warm start imitates: (context, reply) in order of time, from the training side alone unless
+    `held_out` is set.
 
     Edited texts, and replies of five stars that were not edited; thumbs up only where there is neither
     anywhere. A reply that was cut off shows no good ending and is not imitated.
     """
-    train = [observation for observation in evidence.observations if not observation.held_out]
+    train = [observation for observation in evidence.observations if held_out or not observation.held_out]
     edited = {(o.context, o.replies[1].text) for o in train if o.kind == "edit"}
     shown = [
         (o.context, o.replies[0])

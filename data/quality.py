@@ -92,7 +92,7 @@ def _claims(observation: Observation) -> Iterable[tuple[_Claim, _Claim]]:
     """(what is claimed, what would deny it)."""
     texts = [reply.text for reply in observation.replies]
     if observation.kind in ("thumb", "stars"):
-        good = _is_good(observation)
+        good = is_good(observation)
         if good is not None:
             about = (observation.context, texts[0])
             yield (*about, good), (*about, not good)
@@ -105,7 +105,8 @@ def _claims(observation: Observation) -> Iterable[tuple[_Claim, _Claim]]:
                         yield (observation.context, texts[a], texts[b]), (observation.context, texts[b], texts[a])
 
 
-def _is_good(observation: Observation) -> bool | None:
+def is_good(observation: Observation) -> bool | None:
+    """What a thumb or stars call a reply; None where they take no side."""
     if observation.kind == "thumb":
         return bool(observation.outcome == 1)
     if LOW_STARS < observation.outcome < HIGH_STARS:
@@ -150,7 +151,9 @@ def _burst_shares(observations: Sequence[Observation]) -> dict[str, float]:
 
 def _burst_key(observation: Observation) -> object:
     """What makes ratings alike; nobody gives edits, rankings or comments without looking."""
-    return (observation.kind, observation.outcome) if observation.kind in ("thumb", "stars") else observation.feedback_id
+    if observation.kind in ("thumb", "stars"):
+        return (observation.kind, observation.outcome)
+    return observation.feedback_id
 
 
 def _seconds(observation: Observation) -> float:

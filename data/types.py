@@ -216,10 +216,10 @@ class Observation:
     | thumb   | (reply,)                      | +1 or -1                                            |
     | comment | (reply,)                      | the text                                            |
 
-    `weight` in (0, 1], with `why` where it counts less than in full; `held_out` is fixed for ever by a hash of the conversation's root message, whose
-    id is `root_id`: everything said in one conversation falls on the same side of every split. Who builds
-    observations from the store fills it; left empty, the reward model takes the context's first
-    message for it.
+    `weight` in (0, 1], with `why` where it counts less than in full; `held_out` is fixed for ever by a hash
+    of the conversation's root message, whose id is `root_id`: everything said in one conversation falls on
+    the same side of every split. Who builds observations from the store fills it; left empty, the reward
+    model takes the context's first message for it.
     """
 
     feedback_id: str

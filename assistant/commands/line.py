@@ -42,7 +42,6 @@ COMMANDS = {
 EXTRAS = {"test": ("test",), "screenshots": ("test",), "lock": ("test",)}
 # A command whose part is not in this checkout is not offered.
 NEEDS_FILE = {
-    "export-data": "data/datasets.py",
     "screenshots": "assistant/page/screenshots.py",
 }
 BENCHMARKS = ("learning", "reward", "ppo", "chat", "store")
@@ -196,11 +195,10 @@ def add_profile_commands(add: Any) -> None:
     add("import", "read a profile file; an adapter in it goes live only by `rollback`").add_argument(
         "file", metavar="FILE.zip"
     )
-    if offered("export-data"):
-        data = add("export-data", "write your feedback as rows for another trainer")
-        data.add_argument("--format", required=True, choices=("preference", "unpaired", "demonstrations"))
-        data.add_argument("--for", dest="trainer", required=True, choices=("trl", "llama-factory"))
-        data.add_argument("--out", required=True, metavar="PATH")
+    data = add("export-data", "write your feedback as rows for another trainer")
+    data.add_argument("--format", required=True, choices=("preference", "unpaired", "demonstrations"))
+    data.add_argument("--for", dest="trainer", required=True, choices=("trl", "llama-factory"))
+    data.add_argument("--out", required=True, metavar="PATH", help="a file for trl, a folder for llama-factory")
     reset = add("reset", "forget: the adapter, the feedback, or everything")
     reset.add_argument("--what", choices=("model", "feedback", "all"), default="model")
     reset.add_argument("--yes", action="store_true", help="do not ask")

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import argparse
-import importlib
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from assistant.commands.opened import confirm, opened, show
-from data import profile
+from data import datasets, profile
 from data.errors import Invalid, NotFound
 from data.types import BASE_VERSION
 
@@ -56,12 +55,17 @@ def import_(options: argparse.Namespace) -> int:
 
 
 def export_data(options: argparse.Namespace) -> int:
-    datasets = importlib.import_module("data.datasets")  # offered only where there is one
+    out = Path(options.out).expanduser()
     with opened(options) as this:
-        result = datasets.export_data(
-            this.store, this.user.id, options.format, options.trainer, Path(options.out).expanduser()
-        )
-    show(options, result, lambda: f"Wrote {options.out}: {counted(result)}.")
+        counts = datasets.export_data(this.store, this.user.id, options.format, options.trainer, out)
+
+    def as_text() -> str:
+        rows = "1 row" if counts["rows"] == 1 else f"{counts['rows']} rows"
+        left = counts["left_out"]
+        why = f" {left} left out: in them you and the assistant do not take turns." if left else ""
+        return f"Wrote {out}: {rows}.{why}"
+
+    show(options, {"out": str(out), **counts}, as_text)
     return 0
 
 

@@ -14,6 +14,8 @@ import gradio as gr
 from assistant.page.component import make_panel
 from assistant.page.status import status_view
 from assistant.services import Services
+from data.evidence import data_quality
+from data.quality import WHY
 from data.store import Store
 from data.types import BASE_VERSION, FEEDBACK_KINDS, AdapterVersion, FeedbackEvent, LearningRun
 
@@ -48,6 +50,10 @@ def profile_view(store: Store, user_id: str) -> dict[str, Any]:
     return {
         "status": status_view(store, user_id),
         "counts": [{"kind": kind, "count": counts.get(kind, 0)} for kind in FEEDBACK_KINDS],
+        "quality": [
+            {"code": code, "count": count, "text": WHY[code]}
+            for code, count in data_quality(store, user_id).items() if count
+        ],
         "learnt": [dict(statement) for statement in report.get("learnt", [])],
         "last_run": _run(ended) if ended else None,
         "versions": [
@@ -55,12 +61,8 @@ def profile_view(store: Store, user_id: str) -> dict[str, Any]:
             {"number": BASE_VERSION, "live": live == BASE_VERSION, "status": "accepted", "created": None,
              "reason": "The model as it came, before anything was learnt.", "report": []},
         ],
-        "ratings": [_rating(store, user_id, event) for event in _newest(store.standing_feedback(user_id))],
+        "ratings": [_rating(store, user_id, event) for event in store.newest_standing_feedback(user_id, RATINGS_SHOWN)],
     }  # fmt: skip
-
-
-def _newest(events: list[FeedbackEvent]) -> list[FeedbackEvent]:
-    return events[: -RATINGS_SHOWN - 1 : -1]
 
 
 def _run(run: LearningRun) -> dict[str, Any]:

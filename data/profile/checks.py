@@ -81,7 +81,8 @@ _COMPARISON: dict[str, Check] = {
 _EVENT: dict[str, Check] = {
     "id": is_id, "message_id": _or_none(is_id), "comparison_id": _or_none(is_id),
     "kind": _one_of(*FEEDBACK_KINDS), "value": lambda value: True, "created": _time,
-    "seen_s": _or_none(lambda value: _finite(value) and value >= 0), "supersedes": _or_none(is_id), "retracted": _or_none(_object),
+    "seen_s": _or_none(lambda value: _finite(value) and value >= 0), "supersedes": _or_none(is_id),
+    "retracted": _or_none(_object),
 }  # fmt: skip
 _RUN: dict[str, Check] = {
     "id": is_id, "state": _one_of(*ENDED), "phase": _text, "progress": _finite,

@@ -13,9 +13,9 @@ from data.types import Comparison, FeedbackEvent, FeedbackKind
 
 MIN_REPLIES, MAX_REPLIES = 2, 8
 
-_EVENT = """SELECT feedback.*, newer.id AS superseded_by, retractions.id AS retracted_by FROM feedback
-    LEFT JOIN feedback AS newer ON newer.supersedes = feedback.id
+_LATER = """LEFT JOIN feedback AS newer ON newer.supersedes = feedback.id
     LEFT JOIN retractions ON retractions.feedback_id = feedback.id"""
+_EVENT = f"SELECT feedback.*, newer.id AS superseded_by, retractions.id AS retracted_by FROM feedback {_LATER}"
 # The conversation that an event is about, reached through its message or through its comparison.
 _ABOUT = """LEFT JOIN messages ON messages.id = feedback.message_id
     LEFT JOIN comparisons ON comparisons.id = feedback.comparison_id
@@ -113,6 +113,14 @@ class Feedback(Connected):
         )
         return [event_of(row) for row in rows]
 
+    def newest_standing_feedback(self, user_id: str, limit: int) -> list[FeedbackEvent]:
+        """The last pieces that count now, newest first."""
+        rows = self._all_rows(
+            f"{_EVENT} {_ABOUT} WHERE feedback.user_id = ? AND {_STANDS} ORDER BY feedback.id DESC LIMIT ?",
+            (user_id, limit),
+        )
+        return [event_of(row) for row in rows]
+
     def standing_for_messages(
         self, user_id: str, message_ids: Sequence[str]
     ) -> dict[str, dict[FeedbackKind, FeedbackEvent]]:
@@ -131,9 +139,12 @@ class Feedback(Connected):
     def feedback_counts(self, user_id: str) -> dict[FeedbackKind, int]:
         """How much standing feedback there is of each kind, zeros included."""
         counts: dict[FeedbackKind, int] = {"thumb": 0, "stars": 0, "comment": 0, "edit": 0, "ranking": 0}
-        for event in self.standing_feedback(user_id):
-            counts[event.kind] += 1
-        return counts
+        rows = self._all_rows(
+            f"SELECT feedback.kind, count(*) AS n FROM feedback {_LATER} {_ABOUT}"
+            f" WHERE feedback.user_id = ? AND {_STANDS} GROUP BY feedback.kind",
+            (user_id,),
+        )
+        return counts | {row["kind"]: row["n"] for row in rows}
 
     def new_feedback_count(self, user_id: str) -> int:
         """Standing feedback that no update has seen yet.

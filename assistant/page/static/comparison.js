@@ -7,6 +7,7 @@ const LETTERS = ["A", "B"];
 
 /** `done(id)` is called with the reply to go on with, once the choice is stored. */
 export function makeComparison(key, done) {
+  const came = performance.now();
   let value = null;
   const columns = LETTERS.map((letter) => ({
     text: h("div.at-reply-text"),
@@ -35,11 +36,12 @@ export function makeComparison(key, done) {
   }
 
   async function choose(order) {
+    const seen = (performance.now() - came) / 1000;
     state.dataset.state = "saving";
     state.textContent = "Saving…";
     for (const button of buttons.children) button.disabled = true;
     try {
-      await api("POST", "/v1/feedback", { comparison_id: value.id, kind: "ranking", value: { order } });
+      await api("POST", "/v1/feedback", { comparison_id: value.id, kind: "ranking", value: { order }, seen_s: seen });
       state.dataset.state = "saved";
       state.textContent = "Saved";
       tell("feedback", { kind: "ranking" });

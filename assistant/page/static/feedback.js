@@ -9,8 +9,9 @@ const RETRY_HINT = "Try again";
 let explained = false; // the first rating on a page says what will happen with it
 
 /** The row of feedback under one reply. `view` is the message's view and is kept up to date in place;
- * `onEdited()` is called when an edit was saved or taken back. */
-export function makeFeedback(view, { onEdited }) {
+ * `onEdited()` is called when an edit was saved or taken back; `seenFor()` says for how many seconds the reply
+ * has been shown, null where this page did not see it come. */
+export function makeFeedback(view, { onEdited, seenFor }) {
   let queue = Promise.resolve(); // one request after the other: the last click is the one that stands
   let waiting = 0;
   let saved = { ...view.feedback }; // what the server is known to have: kind -> {id, value}
@@ -49,7 +50,7 @@ export function makeFeedback(view, { onEdited }) {
   async function store(kind, value) {
     try {
       if (value !== null) {
-        const answer = await api("POST", "/v1/feedback", { message_id: view.id, kind, value });
+        const answer = await api("POST", "/v1/feedback", { message_id: view.id, kind, value, seen_s: seenFor() });
         saved[kind] = { id: answer.id, value };
         state.title = answer.outcome?.text ?? "";
       } else if (saved[kind]) {

@@ -11,11 +11,11 @@ const TONES = { used: "good", accepted: "good", promoted: "good", rejected: "bad
 
 export function mount({ element, trigger, props, watch }) {
   const learning = makeLearning(act);
-  const sections = { counts: h("div.at-counts"), learnt: h("div"), versions: h("ul.at-rows"), ratings: h("ul.at-rows") };
+  const sections = { counts: h("div.at-counts"), quality: h("ul.at-rows"), learnt: h("div"), versions: h("ul.at-rows"), ratings: h("ul.at-rows") };
   element.replaceChildren(h("div.at-profile", {},
     h("h1", {}, "Profile"),
     learning.element,
-    card("Your feedback", null, sections.counts),
+    card("Your feedback", null, sections.counts, sections.quality),
     card("What I have learnt about you", null, sections.learnt),
     card("Versions", "Each update makes a version. It goes live only when it is measurably better for you.", sections.versions),
     card("What happened to my ratings", null, sections.ratings),
@@ -41,6 +41,8 @@ export function mount({ element, trigger, props, watch }) {
     learning.draw(view.status, view.last_run);
     sections.counts.replaceChildren(...view.counts.map(({ kind, count }) =>
       h("div.at-count", { "data-kind": kind }, h("strong", {}, String(count)), h("span", {}, KINDS[kind]))));
+    sections.quality.replaceChildren(...view.quality.map(({ code, count, text }) =>
+      h("li", { "data-quality": code }, h("span.at-grow", {}, text), h("strong", {}, String(count)))));
     sections.learnt.replaceChildren(learntList(view.learnt, view.status));
     sections.versions.replaceChildren(...view.versions.map((version) => versionRow(version, act)));
     sections.ratings.replaceChildren(...(view.ratings.length

@@ -41,7 +41,11 @@ function makeReply(view, actions) {
   const ending = h("p.at-ending", { hidden: true });
   const variants = h("span.at-variants-slot");
   const version = h("span.at-version", { "data-testid": "version" });
-  const feedback = makeFeedback(view, { onEdited: () => actions.refresh(view) });
+  const came = view.state === "writing" ? performance.now() : null; // an older one may have been read long before
+  const feedback = makeFeedback(view, {
+    onEdited: () => actions.refresh(view),
+    seenFor: () => (came === null ? null : (performance.now() - came) / 1000),
+  });
   const form = h("form.at-form", { hidden: true });
   const edit = makeEditor(form, "Edit the reply", "Save edit", (text) => feedback.change("edit", text));
   const again = iconButton("redo", "Regenerate", () => actions.regenerate(view));
