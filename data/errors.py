@@ -23,3 +23,7 @@ class NotFound(AttuneError):
 
 class Conflict(AttuneError):
     """Right in itself, but not now (a run is queued already, the name is taken)."""
+
+
+class TakenBack(Conflict):
+    """What an update was trained on no longer stands: its version must not go live."""

@@ -37,38 +37,45 @@ def publish(
     """Record a candidate and end its run; a promoted one is written to disk first.
 
     The version's row, its publication and the end of the run are one transaction. Raises Conflict where the person went
-    back to another version meanwhile, or cancelled: nothing goes live behind their back.
+    back to another version meanwhile, or cancelled, TakenBack where they took a rating back that it was trained on:
+    nothing goes live behind their back.
     """
     user_id = run.user_id
-    number = store.next_version_number(user_id)
     ends = RunEnd(run.id, candidate.verdict, candidate.reason)
     if candidate.verdict != "promoted":
-        return store.record_version(user_id, number, parent, spec.id, "", "rejected", candidate.report, None, ends)
+        return store.record_version(user_id, None, parent, spec.id, "", "rejected", candidate.report, None, ends)
     assert candidate.weights is not None and candidate.reward_model is not None
     scratch = home.adapters_dir(user_id) / f".new-{uuid.uuid4().hex}"
-    scratch_reward = home.reward_dir(user_id, number).with_name(f".new-{uuid.uuid4().hex}")
-    folder, reward_folder = home.adapter_dir(user_id, number), home.reward_dir(user_id, number)
-    try:
-        scratch.mkdir(parents=True, mode=0o700)
-        scratch_reward.mkdir(parents=True, mode=0o700)
-        lora.save_adapter(scratch, candidate.weights, candidate.lora_settings, spec.id, targets)
-        card = {
-            "version": number,
-            "parent": parent,
-            "reason": candidate.reason,
-            "base": {"id": spec.id, "weights_sha256": spec.weights_sha256, "template_sha256": spec.template_sha256},
-        }
-        (scratch / CARD).write_text(json.dumps(card, indent=2) + "\n")
-        candidate.reward_model.save(scratch_reward)
-        for made, place in ((scratch, folder), (scratch_reward, reward_folder)):
+    scratch_reward = home.reward_dir(user_id, 1).with_name(f".new-{uuid.uuid4().hex}")
+    card = {
+        "parent": parent,
+        "reason": candidate.reason,
+        "base": {"id": spec.id, "weights_sha256": spec.weights_sha256, "template_sha256": spec.template_sha256},
+    }
+
+    def put_files(number: int) -> None:
+        (scratch / CARD).write_text(json.dumps({"version": number, **card}, indent=2) + "\n")
+        for made, place in (
+            (scratch, home.adapter_dir(user_id, number)),
+            (scratch_reward, home.reward_dir(user_id, number)),
+        ):
             fsync_folder(made)
             shutil.rmtree(place, ignore_errors=True)  # left by a learner that died before its row was written
             os.replace(made, place)
             fsync_folder(place.parent)
+
+    try:
+        scratch.mkdir(parents=True, mode=0o700)
+        scratch_reward.mkdir(parents=True, mode=0o700)
+        lora.save_adapter(scratch, candidate.weights, candidate.lora_settings, spec.id, targets)
+        candidate.reward_model.save(scratch_reward)
+        for made in (scratch, scratch_reward):
+            fsync_folder(made)  # before the transaction, which others wait for
         version = store.record_version(
-            *(user_id, number, parent, spec.id, adapter_sha256(folder), "accepted", candidate.report),
+            *(user_id, None, parent, spec.id, adapter_sha256(scratch), "accepted", candidate.report),
             publish_reason="promoted",
             ends=ends,
+            put_files=put_files,
         )
     except BaseException:
         for path in (scratch, scratch_reward):

@@ -23,7 +23,7 @@ from pathlib import Path
 import psutil
 import torch
 
-from data.errors import AttuneError, Conflict
+from data.errors import AttuneError, Conflict, TakenBack
 from data.evidence import load_evidence
 from data.home import Home
 from data.prompts import context_key
@@ -149,6 +149,9 @@ class Learner:
             self.store.requeue_run(run.id)
             log.info("run %s is interrupted; it starts again with the learner", run.id)
             return self.store.run(run.user_id, run.id)
+        except TakenBack as error:
+            ended = self._ended(run, "cancelled", _one_line(error))
+            self._queue_again(run)
         except (AttuneError, LearningError, OSError) as error:
             log.error("run %s failed: %s", run.id, error)
             state: RunState = "cancelled" if self.store.cancel_requested(run.id) else "failed"
@@ -165,6 +168,12 @@ class Learner:
             return self.store.finish_run(run.id, state, reason=reason)
         except AttuneError:
             return replace(run, state=state, reason=reason)
+
+    def _queue_again(self, run: LearningRun) -> None:
+        try:
+            self.store.queue_run(run.user_id, run.trigger)
+        except Conflict:
+            pass  # one is queued already
 
     def config(self) -> LearnerConfig:
         """The defaults with this home's overrides (dotted names, in the home setting "learner")."""

@@ -10,6 +10,7 @@ import json
 import math
 import sqlite3
 import threading
+import time
 import weakref
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -21,6 +22,7 @@ from data.ids import new_id
 from data.schema import migrate
 
 BUSY_TIMEOUT_S = 30.0
+BUSY_POLL_S = 0.0005
 Row = sqlite3.Row
 
 
@@ -98,7 +100,7 @@ class Connected:
             return
         with self._writer:
             try:
-                db.execute("BEGIN IMMEDIATE")
+                _begin_immediate(db)
                 self._local.depth = 1
                 yield db
                 db.execute("COMMIT")
@@ -138,6 +140,28 @@ class Connected:
         fresh = new_id(after=last)
         db.execute("UPDATE id_clock SET last_id = ?", (fresh,))
         return fresh
+
+
+def _begin_immediate(db: Connection) -> None:
+    """Begin to write; while the other process does, ask again every half millisecond.
+
+    SQLite's own waiting sleeps for up to 100 ms at a time: with two processes writing, one write in a hundred took
+    68 ms where it now takes a tenth (`bench store`).
+    """
+    deadline = time.monotonic() + BUSY_TIMEOUT_S
+    db.execute("PRAGMA busy_timeout = 0")
+    try:
+        while True:
+            try:
+                db.execute("BEGIN IMMEDIATE")
+                return
+            except sqlite3.OperationalError as error:
+                busy = error.sqlite_errorcode & 0xFF == sqlite3.SQLITE_BUSY  # the extended codes of it too
+                if not busy or time.monotonic() > deadline:
+                    raise
+            time.sleep(BUSY_POLL_S)
+    finally:
+        db.execute(f"PRAGMA busy_timeout = {int(BUSY_TIMEOUT_S * 1000)}")
 
 
 def to_json(value: object) -> str:

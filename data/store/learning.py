@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from data.errors import Conflict, Invalid, NotFound
+from data.errors import Conflict, Invalid, NotFound, TakenBack
 from data.ids import utc_now
 from data.store.connection import Connected, Connection, Row, from_json, to_json
 from data.store.runs import end_run
@@ -66,7 +66,7 @@ class Learning(Connected):
     def record_version(
         self,
         user_id: str,
-        number: int,
+        number: int | None,
         parent: int,
         base_id: str,
         sha256: str,
@@ -74,22 +74,25 @@ class Learning(Connected):
         report: Mapping[str, Any],
         publish_reason: PublicationReason | None,
         ends: RunEnd | None = None,
+        put_files: Callable[[int], None] | None = None,
     ) -> AdapterVersion:
         """The version's row, with a reason its publication, and with `ends` the end of its run, in one
         transaction.
 
-        `sha256` is `data.adapter_files.adapter_sha256(folder)` ("" where there are no weights: a rejected
-        version keeps only its report). Raises Conflict where the number is taken, and for a promotion by a
-        run that was asked to stop meanwhile (as by a reset), or where `parent` is no longer what is live (the
-        person went back to another version): nothing goes live behind a person's back.
+        Without a `number` it is the next one; `put_files(number)` puts its files in place inside the
+        transaction, when nobody else can take the number any more. `sha256` is
+        `data.adapter_files.adapter_sha256(folder)` ("" where there are no weights: a rejected version keeps
+        only its report). Raises Conflict where the number is taken, and for a promotion by a run that was
+        asked to stop meanwhile (as by a reset), or where `parent` is no longer what is live (the person went
+        back to another version); TakenBack where a rating that the run was trained on was retracted or went
+        with its conversation: nothing goes live behind a person's back.
         """
         if publish_reason is not None and status != "accepted":
             raise Invalid(f"A version that is {status} cannot go live.", "status")
         with self._write() as db:
-            taken = db.execute(
-                "SELECT 1 FROM adapter_versions WHERE user_id = ? AND number = ?", (user_id, number)
-            ).fetchone()
-            if taken or number < self._next_number(db, user_id):
+            free = self._next_number(db, user_id)
+            number = free if number is None else number
+            if number < free:
                 raise Conflict(f"Version {number} is there already.")
             db.execute(
                 "INSERT INTO adapter_versions (user_id, number, parent, base_id, sha256, status, has_weights,"
@@ -110,11 +113,32 @@ class Learning(Connected):
                 raise Conflict("The update was cancelled before its version could go live.")
             if ends is not None and publish_reason == "promoted" and self.live_version(user_id) != parent:
                 raise Conflict("Another version was chosen during the update; the new one did not go live.")
+            if ends is not None and publish_reason == "promoted":
+                self._require_trained_on(db, ends.run_id)
+            if put_files is not None:
+                put_files(number)
             if ends is not None:
                 end_run(db, ends.run_id, ends.state, number, ends.reason, report)
             if publish_reason is not None:
                 self._insert_publication(db, user_id, number, publish_reason)
         return self.version(user_id, number)
+
+    def _require_trained_on(self, db: Connection, run_id: str) -> None:
+        gone = db.execute(
+            """SELECT count(*) AS n FROM feedback_use
+            JOIN feedback ON feedback.id = feedback_use.feedback_id
+            LEFT JOIN retractions ON retractions.feedback_id = feedback.id
+            LEFT JOIN messages ON messages.id = feedback.message_id
+            LEFT JOIN comparisons ON comparisons.id = feedback.comparison_id
+            JOIN conversations
+                ON conversations.id = coalesce(messages.conversation_id, comparisons.conversation_id)
+            WHERE run_id = ? AND feedback_use.role <> 'left out'
+                AND (retractions.id IS NOT NULL OR conversations.deleted_at IS NOT NULL)""",
+            (run_id,),
+        ).fetchone()["n"]
+        if gone:
+            ratings = "a rating" if gone == 1 else f"{gone} ratings"
+            raise TakenBack(f"You took back {ratings} during the update; it begins again with what still stands.")
 
     def publish(self, user_id: str, version: int, reason: PublicationReason) -> Publication:
         """Make a version live (0: the base).
