@@ -8,8 +8,8 @@ from fastapi import APIRouter, Query
 from pydantic import BaseModel, ConfigDict, Field
 
 from assistant.api_people import Person, ServicesOf
-from data.store import Store
-from data.types import FeedbackEvent, FeedbackKind
+from data.evidence import outcomes
+from data.types import FeedbackEvent, FeedbackKind, FeedbackOutcome
 
 router = APIRouter(prefix="/v1/feedback")
 
@@ -30,7 +30,7 @@ def add(body: FeedbackRequest, services: ServicesOf, person: Person) -> dict[str
         person.id, body.kind, body.value, message_id=body.message_id, comparison_id=body.comparison_id,
         seen_s=body.seen_s,
     )  # fmt: skip
-    return shown(services.store, person.id, event)
+    return shown(event, services.store.outcome(person.id, event.id))
 
 
 @router.get("")
@@ -43,23 +43,24 @@ def listed(
     if after is not None:
         services.store.feedback_event(person.id, after)  # NotFound for what is not this person's
     events = services.store.list_feedback(person.id, after=after, limit=limit + 1)
-    data = [shown(services.store, person.id, event) for event in events[:limit]]
+    outcome = outcomes(services.store, person.id, events[:limit])
+    data = [shown(event, outcome[event.id]) for event in events[:limit]]
     return {"object": "list", "data": data, "has_more": len(events) > limit}
 
 
 @router.get("/{feedback_id}")
 def one(feedback_id: str, services: ServicesOf, person: Person) -> dict[str, Any]:
-    return shown(services.store, person.id, services.store.feedback_event(person.id, feedback_id))
+    event = services.store.feedback_event(person.id, feedback_id)
+    return shown(event, outcomes(services.store, person.id, [event])[event.id])
 
 
 @router.delete("/{feedback_id}")
 def retract(feedback_id: str, services: ServicesOf, person: Person) -> dict[str, Any]:
-    services.store.retract_feedback(person.id, feedback_id)
-    return shown(services.store, person.id, services.store.feedback_event(person.id, feedback_id))
+    event = services.store.retract_feedback(person.id, feedback_id)
+    return shown(event, services.store.outcome(person.id, event.id))
 
 
-def shown(store: Store, user_id: str, event: FeedbackEvent) -> dict[str, Any]:
-    outcome = store.outcome(user_id, event.id)
+def shown(event: FeedbackEvent, outcome: FeedbackOutcome) -> dict[str, Any]:
     target = "message_id" if event.message_id is not None else "comparison_id"
     return {
         "id": event.id,

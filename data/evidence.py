@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
 from data.preferences import evidence
 from data.quality import QualityCode, quality_counts
 from data.store import Store
-from data.types import Comparison, Conversation, Evidence, Message
+from data.store.outcomes import left_out
+from data.types import Comparison, Conversation, Evidence, FeedbackEvent, FeedbackOutcome, Message
 
 
 def load_evidence(store: Store, user_id: str) -> Evidence:
@@ -36,6 +37,25 @@ def load_evidence(store: Store, user_id: str) -> Evidence:
     paths = {message_id: _path(known, message_id) for message_id in targets}
     found = evidence(events, paths, conversations, comparisons, roots)
     return replace(found, watermark=watermark)
+
+
+def outcomes(store: Store, user_id: str, events: Iterable[FeedbackEvent]) -> dict[str, FeedbackOutcome]:
+    """What became of each piece, by id. Of what no update has seen yet it says already what the next one will find:
+    that it contradicts, repeats, or counts less."""
+    found = {event.id: store.outcome(user_id, event.id) for event in events}
+    waiting = [feedback_id for feedback_id, outcome in found.items() if outcome.code == "waiting"]
+    if not waiting:
+        return found
+    evidence = load_evidence(store, user_id)
+    doubtful = {use.feedback_id: use.why for use in evidence.left_out}
+    weaker = {observation.feedback_id: observation.why for observation in evidence.observations}
+    for feedback_id in waiting:
+        if feedback_id in doubtful:
+            found[feedback_id] = left_out(doubtful[feedback_id])
+        elif why := weaker.get(feedback_id):
+            text = f"{found[feedback_id].text.removesuffix('.')} ({why})."
+            found[feedback_id] = replace(found[feedback_id], reason=why, text=text)
+    return found
 
 
 def data_quality(store: Store, user_id: str) -> dict[QualityCode, int]:

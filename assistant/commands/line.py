@@ -28,6 +28,7 @@ COMMANDS = {
     "rollback": ("versions", "rollback"),
     "export": ("profile", "export"),
     "import": ("profile", "import_"),
+    "backup": ("backup", "backup"),
     "export-data": ("profile", "export_data"),
     "reset": ("profile", "reset"),
     "undo-reset": ("profile", "undo_reset"),
@@ -40,10 +41,6 @@ COMMANDS = {
 }
 # Commands that need more than the project's own requirements (names of extras in pyproject.toml).
 EXTRAS = {"test": ("test",), "screenshots": ("test",), "lock": ("test",)}
-# A command whose part is not in this checkout is not offered.
-NEEDS_FILE = {
-    "screenshots": "assistant/page/screenshots.py",
-}
 BENCHMARKS = ("learning", "reward", "ppo", "chat", "store")
 
 
@@ -55,12 +52,6 @@ def available_benchmarks() -> list[str]:
         for name in BENCHMARKS
         if (folder / f"{name}.py").is_file() or (folder / name / "__init__.py").is_file()
     ]
-
-
-def offered(command: str) -> bool:
-    if command == "bench":
-        return bool(available_benchmarks())
-    return command not in NEEDS_FILE or (CHECKOUT / NEEDS_FILE[command]).is_file()
 
 
 def port_number(text: str) -> int:
@@ -171,14 +162,12 @@ def build_parser() -> argparse.ArgumentParser:
     add_account_commands(add)
     doctor = add("doctor", "check this machine, the store and every live adapter")
     add_model(doctor)
-    if offered("bench"):
-        bench = add("bench", "measure: a table, a JSON and a plot")
-        bench.add_argument("benchmark", choices=available_benchmarks())
-        bench.add_argument("--quick", action="store_true", help="a small setting, under two minutes")
-        bench.add_argument("--out", metavar="DIR", help="where the files go")
-        add_model(bench)
-    if offered("screenshots"):
-        add("screenshots", "make the pictures in README and docs from the real page")
+    bench = add("bench", "measure: a table, a JSON and a plot")
+    bench.add_argument("benchmark", choices=available_benchmarks())
+    bench.add_argument("--quick", action="store_true", help="a small setting, under two minutes")
+    bench.add_argument("--out", metavar="DIR", help="where the files go (default: docs/benchmarks)")
+    add_model(bench)
+    add("screenshots", "make the pictures in README and docs from the real page")
     add(
         "test", "install what the tests need, then run them"
     ).epilog = (
@@ -199,6 +188,9 @@ def add_profile_commands(add: Any) -> None:
     data.add_argument("--format", required=True, choices=("preference", "unpaired", "demonstrations"))
     data.add_argument("--for", dest="trainer", required=True, choices=("trl", "llama-factory"))
     data.add_argument("--out", required=True, metavar="PATH", help="a file for trl, a folder for llama-factory")
+    add("backup", "copy the whole database, of everybody, while Attune runs").add_argument(
+        "--out", required=True, metavar="FILE.db"
+    )
     reset = add("reset", "forget: the adapter, the feedback, or everything")
     reset.add_argument("--what", choices=("model", "feedback", "all"), default="model")
     reset.add_argument("--yes", action="store_true", help="do not ask")

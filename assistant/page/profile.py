@@ -14,10 +14,17 @@ import gradio as gr
 from assistant.page.component import make_panel
 from assistant.page.status import status_view
 from assistant.services import Services
-from data.evidence import data_quality
+from data.evidence import data_quality, outcomes
 from data.quality import WHY
 from data.store import Store
-from data.types import BASE_VERSION, FEEDBACK_KINDS, AdapterVersion, FeedbackEvent, LearningRun
+from data.types import (
+    BASE_VERSION,
+    FEEDBACK_KINDS,
+    AdapterVersion,
+    FeedbackEvent,
+    FeedbackOutcome,
+    LearningRun,
+)
 
 RATINGS_SHOWN = 50
 EXCERPT_CHARS = 90
@@ -47,6 +54,8 @@ def profile_view(store: Store, user_id: str) -> dict[str, Any]:
     report = next((v.report for v in versions if v.number == live), {})
     ended = next((run for run in runs if run.state not in ("queued", "running")), None)
     counts = store.feedback_counts(user_id)
+    newest = store.newest_standing_feedback(user_id, RATINGS_SHOWN)
+    outcome = outcomes(store, user_id, newest)
     return {
         "status": status_view(store, user_id),
         "counts": [{"kind": kind, "count": counts.get(kind, 0)} for kind in FEEDBACK_KINDS],
@@ -61,7 +70,7 @@ def profile_view(store: Store, user_id: str) -> dict[str, Any]:
             {"number": BASE_VERSION, "live": live == BASE_VERSION, "status": "accepted", "created": None,
              "reason": "The model as it came, before anything was learnt.", "report": []},
         ],
-        "ratings": [_rating(store, user_id, event) for event in store.newest_standing_feedback(user_id, RATINGS_SHOWN)],
+        "ratings": [_rating(store, user_id, event, outcome[event.id]) for event in newest],
     }  # fmt: skip
 
 
@@ -102,8 +111,7 @@ def _is_interval(value: Any) -> bool:
     )
 
 
-def _rating(store: Store, user_id: str, event: FeedbackEvent) -> dict[str, Any]:
-    outcome = store.outcome(user_id, event.id)
+def _rating(store: Store, user_id: str, event: FeedbackEvent, outcome: FeedbackOutcome) -> dict[str, Any]:
     return {
         "id": event.id,
         "kind": event.kind,

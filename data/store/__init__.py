@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from data.store.backup import Backup
 from data.store.chat import Chat
 from data.store.feedback import Feedback
 from data.store.outcomes import Outcomes
@@ -12,7 +13,7 @@ from data.store.runs import Runs
 from data.store.verify import Verify
 
 
-class Store(People, Chat, Feedback, Runs, Resets, ProfileRows, Outcomes, Verify):
+class Store(People, Chat, Feedback, Runs, Resets, ProfileRows, Outcomes, Verify, Backup):
     """Everything that Attune remembers, in one SQLite file of one home.
 
     Safe to use from any number of threads and processes at once. Opening it migrates the database where

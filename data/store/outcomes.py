@@ -36,9 +36,9 @@ class Outcomes(Connected):
             text = "You changed your mind later; only the newer one counts."
             return FeedbackOutcome("superseded", None, "a newer one counts", text)
         if row["deleted_at"]:
-            return _left_out("its conversation was deleted")
+            return left_out("its conversation was deleted")
         if row["kind"] == "edit" and edit_weight(row["original"], from_json(row["value"])) == 0.0:
-            return _left_out(WHY["white_space"])
+            return left_out(WHY["white_space"])
         return self._by_runs(feedback_id)
 
     def _by_runs(self, feedback_id: str) -> FeedbackOutcome:
@@ -57,7 +57,7 @@ class Outcomes(Connected):
             why = newest["why"] or HELD_OUT_WHY
             return FeedbackOutcome("held_out", _version(newest), why, f"Not trained on: {why}.")
         if newest["role"] == "left out":
-            return _left_out(newest["why"] or "it could not be used")
+            return left_out(newest["why"] or "it could not be used")
         for run in runs:
             if run["role"] == "train" and run["state"] == "promoted":
                 number = run["version"]
@@ -76,5 +76,6 @@ def _version(run: Row) -> int | None:
     return run["version"] if run["state"] == "promoted" else None
 
 
-def _left_out(why: str) -> FeedbackOutcome:
+def left_out(why: str) -> FeedbackOutcome:
+    """The outcome of feedback that teaches nothing."""
     return FeedbackOutcome("left_out", None, why, f"Left out: {why}.")

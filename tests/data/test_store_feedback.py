@@ -5,6 +5,8 @@ from __future__ import annotations
 import pytest
 
 from data.errors import Conflict, Invalid, NotFound
+from data.evidence import data_quality, outcomes
+from data.quality import WHY
 from data.types import FeedbackUse
 
 
@@ -191,3 +193,27 @@ def test_new_feedback_is_what_no_ended_update_has_seen_and_is_younger_than_a_rol
     assert store.new_feedback_count(user) == 0
     store.add_feedback(user, "stars", 1, message_id=reply)
     assert store.new_feedback_count(user) == 1
+
+
+def test_what_the_next_update_will_leave_out_or_weigh_less_says_so_before(store, chatted):
+    user, reply = chatted.user.id, chatted.reply.id
+    liked = store.add_feedback(user, "thumb", "up", message_id=reply)
+    low = store.add_feedback(user, "stars", 1, message_id=reply, seen_s=0.1)
+    small = store.add_feedback(user, "comment", "Shorter!", message_id=reply)
+    found = outcomes(store, user, store.standing_feedback(user))
+    assert (found[liked.id].code, found[liked.id].text) == ("left_out", f"Left out: {WHY['contradicted']}.")
+    assert (found[low.id].code, found[low.id].text) == (
+        "waiting", f"Waiting for the next update ({WHY['too_fast']}).",
+    )  # fmt: skip
+    assert found[small.id].text == "Waiting for the next update."
+    assert data_quality(store, user) == {code: int(code in ("contradicted", "too_fast")) for code in WHY}
+    store.retract_feedback(user, low.id)
+    assert outcomes(store, user, [liked])[liked.id].code == "waiting"
+
+
+@pytest.mark.parametrize("seconds", [-1, float("nan"), float("inf"), "3", True])
+def test_seconds_seen_are_a_number_from_zero_up(store, chatted, seconds):
+    with pytest.raises(Invalid, match="Seconds are a number from 0 up") as caught:
+        store.add_feedback(chatted.user.id, "thumb", "up", message_id=chatted.reply.id, seen_s=seconds)
+    assert caught.value.param == "seen_s"
+    assert store.standing_feedback(chatted.user.id) == []
