@@ -234,7 +234,7 @@ class Learner:
             replies = [r.reply for r in sample_replies(base, None, queries, settings, seeds)]
             for i, name in enumerate(names):
                 found[name] = replies[i * config.base_replies : (i + 1) * config.base_replies]
-                self.store.add_base_replies(key, name, 0, found[name])
+                self.store.add_base_replies(key, name, 0, found[name], monitor.run_id)
             monitor.report("base replies", min(1.0, (start + chunk) / len(missing)), {})
         return found
 
@@ -261,7 +261,7 @@ class _StoreMonitor:
         on_progress: Callable[[str, float], None],
         stop: threading.Event,
     ) -> None:
-        self._store, self._run_id, self._on_progress, self._stop = store, run_id, on_progress, stop
+        self._store, self.run_id, self._on_progress, self._stop = store, run_id, on_progress, stop
         self._budget_s = {"learning": 60 * config.budget_minutes, "gate": 60 * config.gate_minutes}
         self._began = time.monotonic()
         self._asked: dict[str, float] = {}
@@ -271,12 +271,12 @@ class _StoreMonitor:
         names = list(PHASES)
         before = sum(PHASES[name] for name in names[: names.index(phase)])
         progress = before + PHASES[phase] * share
-        self._store.report_progress(self._run_id, phase, progress)
+        self._store.report_progress(self.run_id, phase, progress)
         if metrics:
             self._step += 1
-            self._store.add_metrics(self._run_id, self._step, metrics)
+            self._store.add_metrics(self.run_id, self._step, metrics)
         self._on_progress(phase, progress)
-        if self._store.cancel_requested(self._run_id):
+        if self._store.cancel_requested(self.run_id):
             raise Cancelled
         if self._stop.is_set():
             raise Stopped

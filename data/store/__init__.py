@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 from data.store.backup import Backup
+from data.store.bases import Bases
 from data.store.chat import Chat
 from data.store.feedback import Feedback
 from data.store.outcomes import Outcomes
 from data.store.people import People
 from data.store.profile_rows import ProfileRows
 from data.store.resets import Resets
-from data.store.runs import Runs
 from data.store.verify import Verify
 
 
-class Store(People, Chat, Feedback, Runs, Resets, ProfileRows, Outcomes, Verify, Backup):
+class Store(People, Chat, Feedback, Bases, Resets, ProfileRows, Outcomes, Verify, Backup):
     """Everything that Attune remembers, in one SQLite file of one home.
 
     Safe to use from any number of threads and processes at once. Opening it migrates the database where

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from data.errors import Conflict, Invalid, NotFound, TakenBack
@@ -12,22 +12,19 @@ from data.store.runs import end_run
 from data.types import (
     BASE_VERSION,
     AdapterVersion,
-    BaseSpec,
     Publication,
     PublicationReason,
-    Reply,
     RunEnd,
     VersionStatus,
 )
 
-_BASE_KEY = "base_spec"
 # A reset takes the versions up to its own out of use for as long as it can be undone; their rows stay.
 IN_USE = """number > (SELECT coalesce(max(last_version), 0) FROM resets
     WHERE resets.user_id = adapter_versions.user_id AND resets.ended_at IS NULL)"""
 
 
 class Learning(Connected):
-    """The part of the store about versions, publications and the base model."""
+    """The part of the store about versions and publications."""
 
     def live_version(self, user_id: str) -> int:
         """The version that answers this person now; 0 is the base."""
@@ -208,51 +205,6 @@ class Learning(Connected):
             (publication.id, user_id, version, reason, publication.created_at),
         )
         return publication
-
-    # --- The base model --------------------------------------------------------------------------
-
-    def record_base(self, spec: BaseSpec) -> None:
-        """Remember which base the chat server has loaded."""
-        value = {
-            "id": spec.id,
-            "revision": spec.revision,
-            "weights_sha256": spec.weights_sha256,
-            "template_sha256": spec.template_sha256,
-            "linear_shapes": {name: list(shape) for name, shape in spec.linear_shapes.items()},
-        }
-        with self._write() as db:
-            db.execute("INSERT OR REPLACE INTO home_settings VALUES (?, ?)", (_BASE_KEY, to_json(value)))
-
-    def base(self) -> BaseSpec | None:
-        """The base that the chat server loaded last, None before the first time."""
-        row = self._one_row("SELECT value FROM home_settings WHERE key = ?", (_BASE_KEY,))
-        if row is None:
-            return None
-        value = from_json(row["value"])
-        shapes = {name: (int(out), int(into)) for name, (out, into) in value.pop("linear_shapes").items()}
-        return BaseSpec(linear_shapes=shapes, **value)
-
-    def base_replies(self, base_key: str, prompt_sha256: str) -> list[Reply]:
-        """What the plain base says to a prompt, ordered by seed."""
-        rows = self._all_rows(
-            "SELECT text, finished FROM base_replies WHERE base_key = ? AND prompt_sha256 = ? ORDER BY seed",
-            (base_key, prompt_sha256),
-        )
-        return [Reply(row["text"], bool(row["finished"])) for row in rows]
-
-    def add_base_replies(
-        self, base_key: str, prompt_sha256: str, start_seed: int, replies: Sequence[Reply]
-    ) -> None:
-        """Store replies for the seeds from `start_seed` on; a seed that is there already stays as it is."""
-        with self._write() as db:
-            db.executemany(
-                "INSERT OR IGNORE INTO base_replies (base_key, prompt_sha256, seed, text, finished)"
-                " VALUES (?, ?, ?, ?, ?)",
-                [
-                    (base_key, prompt_sha256, start_seed + i, reply.text, int(reply.finished))
-                    for i, reply in enumerate(replies)
-                ],
-            )
 
 
 def version_of(row: Row) -> AdapterVersion:
