@@ -40,7 +40,7 @@ COMMANDS = {
     "test": ("checks", "test"),
 }
 # Commands that need more than the project's own requirements (names of extras in pyproject.toml).
-EXTRAS = {"test": ("test",), "screenshots": ("test",), "lock": ("test",)}
+EXTRAS = {"test": ("test",), "screenshots": ("test",), "lock": ("test",), "bench": ("bench",)}
 BENCHMARKS = ("learning", "reward", "ppo", "chat", "store")
 
 

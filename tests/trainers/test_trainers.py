@@ -80,7 +80,9 @@ def test_llama_factory_reads_every_format(rated: tuple[Store, str], tmp_path: Pa
     folder = tmp_path / "rows"
     counts = {format: export_data(*rated, format, "llama-factory", folder)["rows"] for format in FORMATS}
     names = [f"attune_{format}" for format in FORMATS]
-    found = run(environment("llama-factory", "llamafactory==0.9.5", "torch==2.11.0", "torchaudio==2.11.0"), "load_rows.py", str(folder), *names)
+    # the newest torchaudio, and the torch that it was built for
+    factory = environment("llama-factory", "llamafactory==0.9.5", "torch==2.11.0", "torchaudio==2.11.0")
+    found = run(factory, "load_rows.py", str(folder), *names)
     assert {name.removeprefix("attune_"): entry["rows"] for name, entry in found.items()} == counts
     asked = [{"role": "user", "content": "What is 0 and why?"}]
     edited, original = "0 is a number.", "0 is a number, and a very interesting one at that."
