@@ -232,3 +232,35 @@ def m004_learning(db: Database) -> None:
 @migrations()
 def m005_seconds_seen(db: Database) -> None:
     _run(db, "ALTER TABLE feedback ADD COLUMN seen_s REAL CHECK (seen_s >= 0)")
+
+
+@migrations()
+def m006_short_words(db: Database) -> None:
+    """Two line ends after every indexed text: so each of its characters, the last two as well, begins a trigram, and
+    a word of one or two characters is found among the beginnings of trigrams."""
+    indexed = "{0}.content || char(10, 10)"
+    complete = "{0}.role <> 'assistant' OR {0}.finish_reason IS NOT NULL"
+    add = f"INSERT INTO messages_fts(rowid, content) VALUES (new.seq, {indexed.format('new')});"
+    remove = (
+        "INSERT INTO messages_fts(messages_fts, rowid, content)"
+        f" VALUES ('delete', old.seq, {indexed.format('old')});"
+    )
+    old, new = complete.format("old"), complete.format("new")
+    _run(
+        db,
+        *(f"DROP TRIGGER messages_fts_{name}" for name in ("insert", "delete", "before", "after")),
+        "DROP TABLE messages_fts",
+        "DROP VIEW searchable_messages",
+        f"""CREATE VIEW searchable_messages AS SELECT seq, {indexed.format("messages")} AS content FROM messages
+            WHERE {complete.format("messages")}""",
+        """CREATE VIRTUAL TABLE messages_fts USING fts5(
+            content, content='searchable_messages', content_rowid='seq', tokenize='trigram')""",
+        f"CREATE TRIGGER messages_fts_insert AFTER INSERT ON messages WHEN {new} BEGIN {add} END",
+        f"CREATE TRIGGER messages_fts_delete BEFORE DELETE ON messages WHEN {old} BEGIN {remove} END",
+        f"""CREATE TRIGGER messages_fts_before BEFORE UPDATE OF content, finish_reason ON messages
+            WHEN {old} BEGIN {remove} END""",
+        f"""CREATE TRIGGER messages_fts_after AFTER UPDATE OF content, finish_reason ON messages
+            WHEN {new} BEGIN {add} END""",
+        "INSERT INTO messages_fts(messages_fts) VALUES ('rebuild')",
+        "CREATE VIRTUAL TABLE messages_terms USING fts5vocab('messages_fts', 'row')",
+    )

@@ -145,8 +145,7 @@ class Connected:
 def _begin_immediate(db: Connection) -> None:
     """Begin to write; while the other process does, ask again every half millisecond.
 
-    SQLite's own waiting sleeps for up to 100 ms at a time: with two processes writing, one write in a hundred took
-    68 ms where it now takes a tenth (`bench store`).
+    SQLite's own waiting sleeps for up to 100 ms at a time (`bench store` measures two processes writing).
     """
     deadline = time.monotonic() + BUSY_TIMEOUT_S
     db.execute("PRAGMA busy_timeout = 0")

