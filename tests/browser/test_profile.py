@@ -9,7 +9,7 @@ from playwright.sync_api import Browser, Page, expect
 
 from assistant.auth import hash_password
 from learner.modeling.base import BaseModel
-from tests.browser.conftest import MAX_TOKENS, Served, ask
+from tests.browser.conftest import MAX_TOKENS, Served, ask, saved
 from tests.publishing import publish_an_adapter
 
 
@@ -25,6 +25,19 @@ def test_counts_and_learn_now(page: Page, server: Served) -> None:
     page.get_by_role("button", name="Cancel", exact=True).last.click()
     expect(page.get_by_role("button", name="Learn now")).to_be_enabled()
     assert server.store.run(server.user_id, run.id).state == "cancelled"
+
+
+def test_what_contradicts_a_later_rating_is_counted_and_says_so(page: Page, server: Served) -> None:
+    reply = ask(page, "Name a lake.")
+    reply.get_by_role("button", name="Good reply").click()
+    saved(reply)
+    reply.get_by_role("radio", name="1 star").click()
+    expect(reply.get_by_test_id("save-state")).to_have_text("Saved")
+    thumb = server.feedback(reply.get_attribute("data-id") or "")["thumb"]
+    assert thumb.seen_s is not None and 0 < thumb.seen_s < 60
+    page.get_by_role("tab", name="Profile").click()
+    expect(page.locator('[data-quality="contradicted"]')).to_contain_text("says the opposite")
+    expect(page.locator(f'[data-feedback="{thumb.id}"]')).to_contain_text("Left out: a later one says the opposite")
 
 
 def test_pause_and_resume(page: Page, server: Served) -> None:
