@@ -8,6 +8,7 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from data.errors import Invalid, NotFound
@@ -52,6 +53,16 @@ def person(store: Store, name: str) -> User:
     if user is None:
         raise NotFound(f"There is no user {name!r}; `python launch.py users list` shows who there is.")
     return user
+
+
+def output_file(out: str, example: str) -> Path:
+    """The file that `--out` names. Invalid where it is a folder, NotFound where its folder is not there."""
+    path = Path(out).expanduser()
+    if path.is_dir():
+        raise Invalid(f"{path} is a folder; name a file, such as {path / example}.", param="out")
+    if not path.absolute().parent.is_dir():
+        raise NotFound(f"There is no folder {path.absolute().parent} to write into.")
+    return path
 
 
 def show(options: argparse.Namespace, result: Any, as_text: Callable[[], str]) -> None:

@@ -7,9 +7,9 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from assistant.commands.opened import confirm, opened, show
+from assistant.commands.opened import confirm, opened, output_file, show
 from data import datasets, profile
-from data.errors import Invalid, NotFound
+from data.errors import NotFound
 from data.types import BASE_VERSION
 
 
@@ -25,11 +25,7 @@ def counted(counts: dict[str, Any]) -> str:
 
 
 def export(options: argparse.Namespace) -> int:
-    out = Path(options.out).expanduser()
-    if out.is_dir():
-        raise Invalid(f"{out} is a folder; name a file, such as {out / 'attune.zip'}.", param="out")
-    if not out.absolute().parent.is_dir():
-        raise NotFound(f"There is no folder {out.absolute().parent} to write the export into.")
+    out = output_file(options.out, "attune.zip")
     with opened(options) as this:
         counts = profile.export_profile(this.store, this.home, this.user.id, out)
     show(options, {"file": str(out), "counts": counts}, lambda: f"Wrote {out}: {counted(counts)}.")

@@ -178,6 +178,26 @@ def test_an_export_into_a_folder_that_is_not_there_is_refused(attune, tmp_path):
     assert "is a folder" in attune.refuses("export", "--out", str(tmp_path))
 
 
+def test_rows_for_other_trainers_and_a_backup(attune, tmp_path):
+    say_something(attune.home)
+    rows = tmp_path / "rows.jsonl"
+    arguments = ("export-data", "--format", "unpaired", "--for", "trl", "--out", str(rows))
+    assert attune.json(*arguments) == {"out": str(rows), "rows": 1, "left_out": 0}
+    assert set(json.loads(rows.read_text())) == {"prompt", "completion", "label"}
+    assert attune(*arguments).stdout == f"Wrote {rows}: 1 row.\n"
+    nothing = attune.refuses("export-data", "--format", "preference", "--for", "trl", "--out", str(rows))
+    assert "--format preference takes edits or comparisons" in nothing
+
+    copy = tmp_path / "copy.db"
+    assert attune.json("backup", "--out", str(copy))["bytes"] == copy.stat().st_size > 0
+    assert "inside the home folder" in attune.refuses("backup", "--out", str(attune.home / "copy.db"))
+    assert "There is no folder" in attune.refuses("backup", "--out", str(tmp_path / "none" / "copy.db"))
+    elsewhere = Attune(tmp_path / "elsewhere")
+    Home(elsewhere.home).create()
+    shutil.copy(copy, Home(elsewhere.home).db_path)
+    assert elsewhere.json("status")["feedback"] == attune.json("status")["feedback"]
+
+
 def test_reset_asks_first_and_can_be_taken_back(attune):
     say_something(attune.home)
     assert "--yes" in attune.refuses("reset", "--what", "feedback")
