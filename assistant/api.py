@@ -7,7 +7,9 @@ from typing import Any
 
 from fastapi import FastAPI, Request, Response
 from fastapi.openapi.utils import get_openapi
+from fastapi.responses import PlainTextResponse
 from fastapi.routing import APIRoute
+from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from starlette.exceptions import HTTPException
 
 from assistant import api_chat, api_conversations, api_feedback, api_learner, api_profile, login
@@ -46,8 +48,15 @@ def add_routes(app: FastAPI, services: Services) -> None:
             "uptime_s": round(time.monotonic() - _STARTED, 1),
         }
 
+    @app.get("/metrics", response_class=PlainTextResponse)
+    def metrics() -> Response:
+        """Prometheus text. For whoever may use the API: it counts everybody, but names nobody."""
+        text = generate_latest(app.state.metrics.registry)
+        return Response(text, media_type=CONTENT_TYPE_LATEST)
+
     @app.api_route("/healthz", methods=[m for m in _METHODS if m != "GET"], include_in_schema=False)
-    async def health_is_read_only() -> Response:
+    @app.api_route("/metrics", methods=[m for m in _METHODS if m != "GET"], include_in_schema=False)
+    async def these_are_read_only() -> Response:
         raise HTTPException(405, headers={"Allow": "GET"})
 
     @app.get("/v1/openapi.json", include_in_schema=False)

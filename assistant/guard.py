@@ -83,7 +83,7 @@ class Guard:
         if refused is None:
             user, refused = await self._person(scope, headers)
             if user is not None:
-                scope = {**scope, USER_KEY: user}
+                scope[USER_KEY] = user
         if refused is not None:
             await refused(scope, receive, send)
             return

@@ -42,10 +42,13 @@ def build_app(home: Home, store: Store, base: BaseModel, options: Options) -> Fa
     from assistant.api import add_routes, new_app
     from assistant.chat import Chat
     from assistant.engine import Engine
+    from assistant.metrics import Measured, Metrics
 
     store.record_base(base.spec)
     store.interrupt_unfinished()
-    engine = Engine(base, max_rows=options.max_rows)
+    metrics = Metrics()
+    engine = Engine(base, max_rows=options.max_rows, on_end=metrics.reply_ended)
+    metrics.watch(store, engine)
     adapters = Adapters(store, home, base, engine)
     chat = Chat(home, store, engine, adapters, base)
     services = Services(home, store, chat, engine, adapters, base, options)
@@ -53,7 +56,9 @@ def build_app(home: Home, store: Store, base: BaseModel, options: Options) -> Fa
     app = new_app()
     app.state.services = services
     app.state.auth = auth
+    app.state.metrics = metrics
     app.add_middleware(Guard, auth=auth, host=options.host, allowed_hosts=options.allowed_hosts)
+    app.add_middleware(Measured, metrics=metrics)  # around the guard: what it refuses is counted too
     add_routes(app, services)
     if options.page:
         from assistant.page.app import mount_page

@@ -13,15 +13,15 @@ from data.types import Comparison, FeedbackEvent, FeedbackKind
 
 MIN_REPLIES, MAX_REPLIES = 2, 8
 
-_LATER = """LEFT JOIN feedback AS newer ON newer.supersedes = feedback.id
+LATER = """LEFT JOIN feedback AS newer ON newer.supersedes = feedback.id
     LEFT JOIN retractions ON retractions.feedback_id = feedback.id"""
-_EVENT = f"SELECT feedback.*, newer.id AS superseded_by, retractions.id AS retracted_by FROM feedback {_LATER}"
+_EVENT = f"SELECT feedback.*, newer.id AS superseded_by, retractions.id AS retracted_by FROM feedback {LATER}"
 # The conversation that an event is about, reached through its message or through its comparison.
-_ABOUT = """LEFT JOIN messages ON messages.id = feedback.message_id
+ABOUT = """LEFT JOIN messages ON messages.id = feedback.message_id
     LEFT JOIN comparisons ON comparisons.id = feedback.comparison_id
     JOIN conversations
         ON conversations.id = coalesce(messages.conversation_id, comparisons.conversation_id)"""
-_STANDS = "newer.id IS NULL AND retractions.id IS NULL AND conversations.deleted_at IS NULL"
+STANDS = "newer.id IS NULL AND retractions.id IS NULL AND conversations.deleted_at IS NULL"
 
 
 class Feedback(Connected):
@@ -109,14 +109,14 @@ class Feedback(Connected):
     def standing_feedback(self, user_id: str) -> list[FeedbackEvent]:
         """What counts now, oldest first: not superseded, not retracted, its conversation not deleted."""
         rows = self._all_rows(
-            f"{_EVENT} {_ABOUT} WHERE feedback.user_id = ? AND {_STANDS} ORDER BY feedback.id", (user_id,)
+            f"{_EVENT} {ABOUT} WHERE feedback.user_id = ? AND {STANDS} ORDER BY feedback.id", (user_id,)
         )
         return [event_of(row) for row in rows]
 
     def newest_standing_feedback(self, user_id: str, limit: int) -> list[FeedbackEvent]:
         """The last pieces that count now, newest first."""
         rows = self._all_rows(
-            f"{_EVENT} {_ABOUT} WHERE feedback.user_id = ? AND {_STANDS} ORDER BY feedback.id DESC LIMIT ?",
+            f"{_EVENT} {ABOUT} WHERE feedback.user_id = ? AND {STANDS} ORDER BY feedback.id DESC LIMIT ?",
             (user_id, limit),
         )
         return [event_of(row) for row in rows]
@@ -126,7 +126,7 @@ class Feedback(Connected):
     ) -> dict[str, dict[FeedbackKind, FeedbackEvent]]:
         """The standing feedback on each of these messages by kind; messages without any are left out."""
         rows = self._all_rows(
-            f"{_EVENT} {_ABOUT} WHERE feedback.user_id = ? AND {_STANDS}"
+            f"{_EVENT} {ABOUT} WHERE feedback.user_id = ? AND {STANDS}"
             " AND feedback.message_id IN (SELECT value FROM json_each(?)) ORDER BY feedback.id",
             (user_id, to_json(list(message_ids))),
         )
@@ -140,8 +140,8 @@ class Feedback(Connected):
         """How much standing feedback there is of each kind, zeros included."""
         counts: dict[FeedbackKind, int] = {"thumb": 0, "stars": 0, "comment": 0, "edit": 0, "ranking": 0}
         rows = self._all_rows(
-            f"SELECT feedback.kind, count(*) AS n FROM feedback {_LATER} {_ABOUT}"
-            f" WHERE feedback.user_id = ? AND {_STANDS} GROUP BY feedback.kind",
+            f"SELECT feedback.kind, count(*) AS n FROM feedback {LATER} {ABOUT}"
+            f" WHERE feedback.user_id = ? AND {STANDS} GROUP BY feedback.kind",
             (user_id,),
         )
         return counts | {row["kind"]: row["n"] for row in rows}
@@ -154,7 +154,7 @@ class Feedback(Connected):
         after those nothing is learnt by itself from what was said before.
         """
         row = self._one_row(
-            f"""SELECT count(*) AS n FROM ({_EVENT} {_ABOUT} WHERE feedback.user_id = :user AND {_STANDS}
+            f"""SELECT count(*) AS n FROM ({_EVENT} {ABOUT} WHERE feedback.user_id = :user AND {STANDS}
                 AND feedback.id > max(
                     coalesce((SELECT max(watermark) FROM learning_runs WHERE user_id = :user
                               AND state NOT IN ('queued', 'running')), ''),
