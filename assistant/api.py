@@ -12,12 +12,20 @@ from fastapi.routing import APIRoute
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from starlette.exceptions import HTTPException
 
-from assistant import api_chat, api_conversations, api_feedback, api_learner, api_profile, login
+from assistant import (
+    api_chat,
+    api_conversations,
+    api_feedback,
+    api_learner,
+    api_profile,
+    api_score,
+    login,
+)
 from assistant.api_errors import install_errors
 from assistant.services import Services
 
 _METHODS = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]
-_PARTS = (api_chat, api_feedback, api_learner, api_profile, api_conversations)
+_PARTS = (api_chat, api_feedback, api_learner, api_profile, api_score, api_conversations)
 _STARTED = time.monotonic()
 
 

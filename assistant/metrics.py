@@ -72,7 +72,9 @@ class Now(Collector):
 
     def collect(self) -> Iterator[Metric]:
         engine, totals = self._engine, self._store.home_totals()
-        tokens = CounterMetricFamily("attune_tokens", "Tokens of prompts read, of replies written.", labels=["kind"])
+        tokens = CounterMetricFamily(
+            "attune_tokens", "Tokens of prompts read, of replies written.", labels=["kind"]
+        )
         tokens.add_metric(["prompt"], engine.tokens_read)
         tokens.add_metric(["reply"], engine.tokens_written)
         yield tokens
@@ -80,7 +82,9 @@ class Now(Collector):
         yield GaugeMetricFamily("attune_replies_waiting", "Replies waiting for their turn.", engine.waiting)
         yield GaugeMetricFamily("attune_people", "People with data here.", totals.people)
         alive = self._store.lease_holder() is not None
-        yield GaugeMetricFamily("attune_learner_alive", "Whether a learner is at work on this home.", int(alive))
+        yield GaugeMetricFamily(
+            "attune_learner_alive", "Whether a learner is at work on this home.", int(alive)
+        )
         yield _gauge("attune_feedback", "Feedback that stands.", "kind", totals.feedback)
         yield _gauge("attune_learning_runs", "Learning runs by state or outcome.", "state", totals.runs)
         versions = {str(version): people for version, people in totals.live.items()}
