@@ -6,7 +6,6 @@ import time
 from typing import Any
 
 from fastapi import FastAPI, Request, Response
-from fastapi.openapi.utils import get_openapi
 from fastapi.responses import PlainTextResponse
 from fastapi.routing import APIRoute
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
@@ -21,6 +20,7 @@ from assistant import (
     api_score,
     login,
 )
+from assistant.api_document import document
 from assistant.api_errors import install_errors
 from assistant.services import Services
 
@@ -69,7 +69,7 @@ def add_routes(app: FastAPI, services: Services) -> None:
 
     @app.get("/v1/openapi.json", include_in_schema=False)
     def openapi() -> dict[str, Any]:
-        return _document(app)
+        return document(app)
 
     @app.api_route("/v1", methods=_METHODS, include_in_schema=False)
     @app.api_route("/v1/{rest:path}", methods=_METHODS, include_in_schema=False)
@@ -92,14 +92,3 @@ def _not_here(path: str) -> HTTPException:
     if allowed:
         return HTTPException(405, headers={"Allow": ", ".join(sorted(allowed))})
     return HTTPException(404)
-
-
-def _document(app: FastAPI) -> dict[str, Any]:
-    """The OpenAPI document, without the 422 that FastAPI promises by itself and this server never sends."""
-    document = get_openapi(title="Attune", version="1", routes=app.routes)
-    for operations in document["paths"].values():
-        for operation in operations.values():
-            operation["responses"].pop("422", None)
-    for name in ("HTTPValidationError", "ValidationError"):
-        document.get("components", {}).get("schemas", {}).pop(name, None)
-    return document

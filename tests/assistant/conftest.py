@@ -43,12 +43,14 @@ class Running:
 
 
 @contextmanager
-def serving(root: Path, base: BaseModel, host: str = "127.0.0.1", **options: Any) -> Iterator[Running]:
+def serving(
+    root: Path, base: BaseModel, host: str = "127.0.0.1", page: bool = False, **options: Any
+) -> Iterator[Running]:
     home = Home(root).create()
     store = Store(home)
     listening = bind(host, 0)
     port = listening.getsockname()[1]
-    app = build_app(home, store, base, Options(host=host, port=port, page=False, **options))
+    app = build_app(home, store, base, Options(host=host, port=port, page=page, **options))
     server = uvicorn.Server(uvicorn.Config(app, log_level="warning", timeout_graceful_shutdown=2))
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]}, daemon=True)
     thread.start()
