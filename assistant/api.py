@@ -6,16 +6,26 @@ import time
 from typing import Any
 
 from fastapi import FastAPI, Request, Response
-from fastapi.openapi.utils import get_openapi
+from fastapi.responses import PlainTextResponse
 from fastapi.routing import APIRoute
+from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from starlette.exceptions import HTTPException
 
-from assistant import api_chat, api_conversations, api_feedback, api_learner, api_profile, login
+from assistant import (
+    api_chat,
+    api_conversations,
+    api_feedback,
+    api_learner,
+    api_profile,
+    api_score,
+    login,
+)
+from assistant.api_document import document
 from assistant.api_errors import install_errors
 from assistant.services import Services
 
 _METHODS = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]
-_PARTS = (api_chat, api_feedback, api_learner, api_profile, api_conversations)
+_PARTS = (api_chat, api_feedback, api_learner, api_profile, api_score, api_conversations)
 _STARTED = time.monotonic()
 
 
@@ -46,13 +56,20 @@ def add_routes(app: FastAPI, services: Services) -> None:
             "uptime_s": round(time.monotonic() - _STARTED, 1),
         }
 
+    @app.get("/metrics", response_class=PlainTextResponse)
+    def metrics() -> Response:
+        """Prometheus text. For whoever may use the API: it counts everybody, but names nobody."""
+        text = generate_latest(app.state.metrics.registry)
+        return Response(text, media_type=CONTENT_TYPE_LATEST)
+
     @app.api_route("/healthz", methods=[m for m in _METHODS if m != "GET"], include_in_schema=False)
-    async def health_is_read_only() -> Response:
+    @app.api_route("/metrics", methods=[m for m in _METHODS if m != "GET"], include_in_schema=False)
+    async def these_are_read_only() -> Response:
         raise HTTPException(405, headers={"Allow": "GET"})
 
     @app.get("/v1/openapi.json", include_in_schema=False)
     def openapi() -> dict[str, Any]:
-        return _document(app)
+        return document(app)
 
     @app.api_route("/v1", methods=_METHODS, include_in_schema=False)
     @app.api_route("/v1/{rest:path}", methods=_METHODS, include_in_schema=False)
@@ -75,14 +92,3 @@ def _not_here(path: str) -> HTTPException:
     if allowed:
         return HTTPException(405, headers={"Allow": ", ".join(sorted(allowed))})
     return HTTPException(404)
-
-
-def _document(app: FastAPI) -> dict[str, Any]:
-    """The OpenAPI document, without the 422 that FastAPI promises by itself and this server never sends."""
-    document = get_openapi(title="Attune", version="1", routes=app.routes)
-    for operations in document["paths"].values():
-        for operation in operations.values():
-            operation["responses"].pop("422", None)
-    for name in ("HTTPValidationError", "ValidationError"):
-        document.get("components", {}).get("schemas", {}).pop(name, None)
-    return document

@@ -79,7 +79,13 @@ async def comparisons(
     if not await finished(request, made.streams):
         return Response(status_code=499)
     replies = [
-        {"message_id": s.message_id, "content": s.text, "adapter_version": s.version} for s in made.streams
+        {
+            "message_id": s.message_id,
+            "content": s.text,
+            "adapter_version": s.version,
+            "finish_reason": finish_reason(s),
+        }
+        for s in made.streams
     ]
     if made.comparison is None:
         raise Conflict(

@@ -8,14 +8,54 @@ from fastapi import APIRouter, Query
 from pydantic import BaseModel, ConfigDict, Field
 
 from assistant.api_people import Person, ServicesOf
+from assistant.api_requests import as_whole
 from data.evidence import outcomes
+from data.feedback_values import MAX_COMMENT_CHARS, MAX_EDIT_CHARS
 from data.types import FeedbackEvent, FeedbackKind, FeedbackOutcome
 
 router = APIRouter(prefix="/v1/feedback")
 
 
+def _document_kinds(schema: dict[str, Any]) -> None:
+    """In the document: what `value` is for each kind, and which id goes with it. The store checks it."""
+    text = {"type": "string", "pattern": r"\S"}
+    group = {"type": "array", "items": {"type": "string"}, "minItems": 1}
+    order = {"type": "array", "items": group, "minItems": 1}
+    values: dict[str, dict[str, Any]] = {
+        "thumb": {"enum": ["up", "down"]},
+        "stars": {"type": "integer", "minimum": 1, "maximum": 5},
+        "comment": {**text, "maxLength": MAX_COMMENT_CHARS},
+        "edit": {**text, "maxLength": MAX_EDIT_CHARS},
+        "ranking": {
+            "type": "object", "properties": {"order": order}, "required": ["order"], "additionalProperties": False,
+        },
+    }  # fmt: skip
+    seen_s = schema["properties"]["seen_s"]
+    schema.clear()
+    schema["oneOf"] = [
+        {
+            "type": "object",
+            "properties": {
+                "kind": {"const": kind},
+                "value": value,
+                _target(kind): {"type": "string", "maxLength": 64},
+                "seen_s": seen_s,
+            },
+            "required": ["kind", "value", _target(kind)],
+            "additionalProperties": False,
+        }
+        for kind, value in values.items()
+    ]
+
+
+def _target(kind: str) -> str:
+    return "comparison_id" if kind == "ranking" else "message_id"
+
+
 class FeedbackRequest(BaseModel):
-    model_config = ConfigDict(strict=True, extra="forbid", allow_inf_nan=False)
+    model_config = ConfigDict(
+        strict=True, extra="forbid", allow_inf_nan=False, json_schema_extra=_document_kinds
+    )
 
     kind: FeedbackKind
     value: Any = Field(description="by kind: up/down, 1..5, text, text, {order: [[best ids], [next]]}")
@@ -27,7 +67,7 @@ class FeedbackRequest(BaseModel):
 @router.post("")
 def add(body: FeedbackRequest, services: ServicesOf, person: Person) -> dict[str, Any]:
     event = services.store.add_feedback(
-        person.id, body.kind, body.value, message_id=body.message_id, comparison_id=body.comparison_id,
+        person.id, body.kind, as_whole(body.value), message_id=body.message_id, comparison_id=body.comparison_id,
         seen_s=body.seen_s,
     )  # fmt: skip
     return shown(event, services.store.outcome(person.id, event.id))

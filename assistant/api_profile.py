@@ -11,15 +11,17 @@ from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Request
 from fastapi.responses import FileResponse
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, WithJsonSchema
 from starlette.background import BackgroundTask
 
 from assistant.api_people import Person, ServicesOf
+from assistant.api_requests import Whole, as_whole
 from assistant.api_streaming import in_thread
 from data import profile
 from data.errors import Invalid
 from data.evidence import data_quality
 from data.home import Home
+from data.store.settings import MAX_NOTE_CHARS, MAX_NOTES, MAX_PROMPT_CHARS
 from data.types import BASE_VERSION, AdapterVersion
 
 router = APIRouter(prefix="/v1/profile")
@@ -28,7 +30,7 @@ router = APIRouter(prefix="/v1/profile")
 class RollbackRequest(BaseModel):
     model_config = ConfigDict(strict=True, extra="forbid")
 
-    version: Annotated[int, Field(ge=0, le=2**31)]
+    version: Annotated[int, Field(ge=0, le=2**31), Whole]
 
 
 class ResetRequest(BaseModel):
@@ -38,10 +40,43 @@ class ResetRequest(BaseModel):
     erase_now: bool = False
 
 
+# Checked by the store; this is for the document.
+SETTINGS = {
+    "type": "object",
+    "properties": {
+        "temperature": {"type": "number", "minimum": 0, "maximum": 2},
+        "top_p": {"type": "number", "minimum": 0.001, "maximum": 1},
+        "max_tokens": {"type": "integer", "minimum": 1, "maximum": 8192},
+        "system_prompt": {"type": "string", "maxLength": MAX_PROMPT_CHARS},
+        "learning": {"type": "boolean"},
+        "paused": {"type": "boolean"},
+        "learn_after": {"type": "integer", "minimum": 1, "maximum": 10_000},
+        "quiet_minutes": {"type": "number", "minimum": 0, "maximum": 1440},
+        "language": {"enum": ["en", "zh"]},
+        "theme": {"enum": ["auto", "light", "dark"]},
+        "offer_comparisons": {"type": "boolean"},
+    },
+    "additionalProperties": False,
+}
+SettingsPatch = Annotated[dict[str, Any], WithJsonSchema(SETTINGS)]
+
+
+class Note(BaseModel):
+    """`id` and `created_at` as they were read, or left out for a new note."""
+
+    model_config = ConfigDict(strict=True, extra="forbid")
+
+    text: Annotated[str, Field(pattern=r"\S", max_length=MAX_NOTE_CHARS)]
+    source: Annotated[str, Field(max_length=200)] = "person"
+    enabled: bool = True
+    id: str | None = None
+    created_at: str | None = None
+
+
 class NotesRequest(BaseModel):
     model_config = ConfigDict(strict=True, extra="forbid")
 
-    notes: Annotated[list[dict[str, Any]], Field(max_length=1000)]
+    notes: Annotated[list[Note], Field(max_length=MAX_NOTES)]
 
 
 @router.get("")
@@ -68,7 +103,7 @@ def notes(services: ServicesOf, person: Person) -> dict[str, Any]:
 
 @router.put("/notes")
 def put_notes(body: NotesRequest, services: ServicesOf, person: Person) -> dict[str, Any]:
-    return {"notes": services.store.put_notes(person.id, body.notes)}
+    return {"notes": services.store.put_notes(person.id, [note.model_dump() for note in body.notes])}
 
 
 @router.get("/settings")
@@ -77,8 +112,9 @@ def settings(services: ServicesOf, person: Person) -> dict[str, Any]:
 
 
 @router.patch("/settings")
-def patch_settings(body: dict[str, Any], services: ServicesOf, person: Person) -> dict[str, Any]:
-    return services.store.update_settings(person.id, body)
+def patch_settings(body: SettingsPatch, services: ServicesOf, person: Person) -> dict[str, Any]:
+    whole_numbers = {key: as_whole(body[key]) for key in ("max_tokens", "learn_after") if key in body}
+    return services.store.update_settings(person.id, {**body, **whole_numbers})
 
 
 @router.get("/versions")

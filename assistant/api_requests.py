@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from assistant.chat import MAX_VARIANTS, ModelName
 from assistant.prompting import MAX_TEXT_CHARS
@@ -14,6 +14,12 @@ from data.types import Turn
 
 MAX_MESSAGES = 1000
 
+def as_whole(value: Any) -> Any:
+    """JSON knows numbers only: 3.0 is the integer 3, for JSON Schema too. Everything else stays as it is."""
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
+Whole = BeforeValidator(as_whole)  # after the bounds: before them, they would not be in the document
 Text = Annotated[str, Field(max_length=MAX_TEXT_CHARS)]
 Stop = Annotated[str, Field(min_length=1, max_length=MAX_STOP_CHARS)]
 
@@ -51,7 +57,10 @@ class TextPart(_Body):
 class ChatMessage(_Body):
     """One message; what a client copies from a reply (tool_calls, refusal ...) may be there, but empty."""
 
-    model_config = ConfigDict(strict=True, extra="allow", allow_inf_nan=False)
+    model_config = ConfigDict(
+        strict=True, extra="allow", allow_inf_nan=False,
+        json_schema_extra={"additionalProperties": {"enum": [None, [], {}, ""]}},
+    )  # fmt: skip
 
     role: Literal["system", "developer", "user", "assistant"]
     content: Text | list[TextPart]
@@ -75,8 +84,8 @@ class _Asking(_Body):
     messages: Annotated[list[ChatMessage], Field(min_length=1, max_length=MAX_MESSAGES)]
     temperature: Annotated[float | None, Field(ge=0, le=2)] = None
     top_p: Annotated[float | None, Field(gt=0, le=1)] = None
-    max_tokens: Annotated[int | None, Field(ge=1, le=MAX_REPLY_TOKENS)] = None
-    seed: Annotated[int | None, Field(ge=0, le=MAX_SEED)] = None
+    max_tokens: Annotated[int | None, Field(ge=1, le=MAX_REPLY_TOKENS), Whole] = None
+    seed: Annotated[int | None, Field(ge=0, le=MAX_SEED), Whole] = None
     stop: Stop | Annotated[list[Stop], Field(max_length=MAX_STOPS)] | None = None
     conversation_id: Annotated[str | None, Field(max_length=64)] = None
 
@@ -88,12 +97,23 @@ class _Asking(_Body):
         return Sampling(self.temperature, self.top_p, self.max_tokens, self.seed, stop)
 
 
+def _document_neutral(schema: dict[str, Any]) -> None:
+    """Fields that we do not have are in the document with the values that they may have all the same."""
+    schema["additionalProperties"] = {"type": "null"}
+    for name, values in _NEUTRAL.items():
+        schema["properties"][name] = {"enum": [None, *values]}
+    for name in _HINTS:
+        schema["properties"][name] = {"type": ["string", "null"]}
+
+
 class ChatRequest(_Asking):
-    model_config = ConfigDict(strict=True, extra="allow", allow_inf_nan=False)
+    model_config = ConfigDict(
+        strict=True, extra="allow", allow_inf_nan=False, json_schema_extra=_document_neutral
+    )
 
     model: Annotated[str, Field(max_length=200)]
-    n: Annotated[int | None, Field(ge=1, le=MAX_VARIANTS)] = None
-    max_completion_tokens: Annotated[int | None, Field(ge=1, le=MAX_REPLY_TOKENS)] = None
+    n: Annotated[int | None, Field(ge=1, le=MAX_VARIANTS), Whole] = None
+    max_completion_tokens: Annotated[int | None, Field(ge=1, le=MAX_REPLY_TOKENS), Whole] = None
     stream: bool | None = None
     stream_options: StreamOptions | None = None
     store: bool | None = None
@@ -127,4 +147,4 @@ class ChatRequest(_Asking):
 
 
 class ComparisonRequest(_Asking):
-    n: Annotated[int, Field(ge=2, le=MAX_VARIANTS)] = 2
+    n: Annotated[int, Field(ge=2, le=MAX_VARIANTS), Whole] = 2

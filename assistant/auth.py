@@ -75,39 +75,40 @@ def secret_hash(secret: str) -> str:
 
 
 class Attempts:
-    """Counts failures by name and by address within a sliding window. Thread-safe, bounded."""
+    """Counts attempts by name and by address within a sliding window. Thread-safe, bounded.
+
+    An attempt counts from before its password is looked at, and no more when it was right: of many at the
+    same moment no more than `ATTEMPTS` are looked at either.
+    """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
         self._lock = threading.Lock()
-        self._failed: dict[str, deque[float]] = {}
+        self._made: dict[str, deque[float]] = {}
 
-    def check(self, *keys: str) -> None:
-        """Raises TooManyAttempts where one of the keys has failed too often."""
+    def count(self, *keys: str) -> None:
+        """One more attempt. Raises TooManyAttempts, and counts nothing, where a key has had its share."""
         now = self._clock()
         with self._lock:
             self._forget(now)
             for key in keys:
-                times = self._failed.get(key)
+                times = self._made.get(key)
                 if times and len(times) >= ATTEMPTS:
                     raise TooManyAttempts(math.ceil(times[0] + WINDOW_S - now) or 1)
-
-    def failed(self, *keys: str) -> None:
-        with self._lock:
             for key in keys:
-                self._failed.setdefault(key, deque(maxlen=ATTEMPTS)).append(self._clock())
+                self._made.setdefault(key, deque(maxlen=ATTEMPTS)).append(now)
 
     def succeeded(self, *keys: str) -> None:
         with self._lock:
             for key in keys:
-                self._failed.pop(key, None)
+                self._made.pop(key, None)
 
     def _forget(self, now: float) -> None:
-        for key, times in list(self._failed.items()):
+        for key, times in list(self._made.items()):
             while times and times[0] + WINDOW_S <= now:
                 times.popleft()
             if not times:
-                del self._failed[key]
+                del self._made[key]
 
 
 class Auth:
@@ -135,12 +136,11 @@ class Auth:
     def sign_in(self, name: str, password: str, address: str) -> str:
         """A token for the cookie. Raises SignInRefused or TooManyAttempts."""
         keys = (f"name {name.casefold()[:100]}", f"address {address}")
-        self._attempts.check(*keys)
+        self._attempts.count(*keys)
         user = self._store.user_named(name)
         stored = user.password_hash if user else None
         # Unknown names take as long as known ones: the time must not tell which names exist.
         if not check_password(password, stored or _nobody()) or user is None or stored is None:
-            self._attempts.failed(*keys)
             raise SignInRefused("The name or the password is wrong.")
         self._attempts.succeeded(*keys)
         token = secrets.token_urlsafe(32)
@@ -150,6 +150,12 @@ class Auth:
 
     def sign_out(self, token: str) -> None:
         self._store.remove_sign_in(secret_hash(token))
+
+    def sign_out_everywhere(self, token: str) -> None:
+        """End every sign-in of whoever this token is of; API keys stay."""
+        user = self.session_owner(token)
+        if user is not None:
+            self._store.remove_sign_ins(user.id)
 
 
 @cache

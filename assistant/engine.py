@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
@@ -46,6 +47,9 @@ class Generation:
         self.completion_tokens = 0
         self.finish_reason: FinishReason | None = None
         self.cancelled = threading.Event()
+        self.asked_at = time.monotonic()
+        self.joined_at: float | None = None  # when it left the queue
+        self.first_text_at: float | None = None
         self._engine = engine
         self._stream = TextStream(decode, stop)
         self._ready = threading.Condition()
@@ -98,23 +102,34 @@ class Generation:
 
     def _give(self, text: str) -> None:
         if text:
+            self.first_text_at = self.first_text_at or time.monotonic()
             with self._ready:
                 self._pieces.append(text)
                 self._ready.notify_all()
 
     def _close(self, reason: FinishReason | None, error: AttuneError | None) -> None:
         with self._ready:
-            if not self._ended:
-                self.finish_reason, self._error, self._ended = reason, error, True
-                self._ready.notify_all()
+            if self._ended:
+                return
+            self.finish_reason, self._error, self._ended = reason, error, True
+            self._ready.notify_all()
+        self._engine.on_end(self)
 
 
 class Engine:
-    """Owns one `Decoder` on one base model. `max_rows` replies at a time, `max_waiting` in the queue."""
+    """Owns one `Decoder` on one base model. `max_rows` replies at a time, `max_waiting` in the queue.
 
-    def __init__(self, base: BaseModel, *, max_rows: int = 8, max_waiting: int = 64) -> None:
+    `on_end` is called with every reply that has ended, on the engine's thread: it must be quick.
+    """
+
+    def __init__(
+        self, base: BaseModel, *, max_rows: int = 8, max_waiting: int = 64,
+        on_end: Callable[[Generation], None] = lambda generation: None,
+    ) -> None:  # fmt: skip
         self.max_rows = max_rows
         self.max_waiting = max_waiting
+        self.on_end = on_end
+        self.tokens_read = 0
         self.tokens_written = 0
         self._base = base
         self._decoder = Decoder(base)
@@ -254,6 +269,10 @@ class Engine:
             joining[0].fail(_failure("could not read the conversation", error))
             self._woken = True
             return
+        now = time.monotonic()
+        for generation in joining:
+            generation.joined_at = now
+            self.tokens_read += generation.prompt_tokens
         self._rows.update(zip(rows, joining, strict=True))
 
     def _step(self) -> None:

@@ -25,6 +25,7 @@ from assistant.api_errors import error_response
 from assistant.auth import COOKIE, Auth
 from assistant.guard_bodies import BodyTooLarge, bounded, limit_of, whole
 from assistant.guard_page import CLOSED, PageSessions, sessions_named, with_our_errors
+from assistant.guard_rate import RateLimit
 from assistant.services import USER_KEY
 from data.types import User
 
@@ -59,11 +60,18 @@ def _address(host: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
 
 
 class Guard:
-    """`host` is the address that the server listens on, `allowed_hosts` more names it is reached under."""
+    """`host` is the address that the server listens on, `allowed_hosts` more names it is reached under.
 
-    def __init__(self, app: ASGIApp, *, auth: Auth, host: str, allowed_hosts: Iterable[str] = ()) -> None:
+    `requests_per_minute` bounds what one person asks of the API (`/v1`); 0 does not.
+    """
+
+    def __init__(
+        self, app: ASGIApp, *, auth: Auth, host: str, allowed_hosts: Iterable[str] = (),
+        requests_per_minute: int = 0,
+    ) -> None:  # fmt: skip
         self._app = app
         self._auth = auth
+        self._rate = RateLimit(requests_per_minute)
         self._sessions = PageSessions()
         self._loopback_only = is_loopback(host)
         own = {"localhost"} if self._loopback_only else {"localhost", socket.gethostname().lower()}
@@ -83,7 +91,10 @@ class Guard:
         if refused is None:
             user, refused = await self._person(scope, headers)
             if user is not None:
-                scope = {**scope, USER_KEY: user}
+                scope[USER_KEY] = user
+            if scope["path"].startswith("/v1/"):
+                address = scope["client"][0] if scope.get("client") else ""
+                refused = self._rate.refusal(user.id if user else f"address {address}") or refused
         if refused is not None:
             await refused(scope, receive, send)
             return

@@ -73,9 +73,12 @@ async def sign_in(request: Request) -> Response:
 
 @router.post("/logout")
 async def sign_out(request: Request) -> Response:
+    """Ends this sign-in; with `everywhere=1` in the form, all of this person's, on whatever machine."""
     token = session_token(request.headers)
+    everywhere = parse_qs((await request.body()).decode("utf-8", "replace")).get("everywhere") == ["1"]
     if token:
-        await anyio.to_thread.run_sync(auth_of(request).sign_out, token)
+        auth = auth_of(request)
+        await anyio.to_thread.run_sync(auth.sign_out_everywhere if everywhere else auth.sign_out, token)
     answer = RedirectResponse("/login", 303)
     answer.delete_cookie(COOKIE)
     return answer

@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import argparse
-import logging
 import os
 import signal
 import socket
@@ -23,6 +22,7 @@ from fastapi import FastAPI
 import assistant.offline  # noqa: F401  (before anything that could call out)
 from assistant.auth import Auth
 from assistant.guard import Guard, is_loopback
+from assistant.logs import LEVELS, set_up_logging
 from assistant.services import Options, Services
 from assistant.supervisor import INSTANCE
 from data.errors import AttuneError, Conflict, Invalid
@@ -42,10 +42,13 @@ def build_app(home: Home, store: Store, base: BaseModel, options: Options) -> Fa
     from assistant.api import add_routes, new_app
     from assistant.chat import Chat
     from assistant.engine import Engine
+    from assistant.metrics import Measured, Metrics
 
     store.record_base(base.spec)
     store.interrupt_unfinished()
-    engine = Engine(base, max_rows=options.max_rows)
+    metrics = Metrics()
+    engine = Engine(base, max_rows=options.max_rows, on_end=metrics.reply_ended)
+    metrics.watch(store, engine)
     adapters = Adapters(store, home, base, engine)
     chat = Chat(home, store, engine, adapters, base)
     services = Services(home, store, chat, engine, adapters, base, options)
@@ -53,7 +56,12 @@ def build_app(home: Home, store: Store, base: BaseModel, options: Options) -> Fa
     app = new_app()
     app.state.services = services
     app.state.auth = auth
-    app.add_middleware(Guard, auth=auth, host=options.host, allowed_hosts=options.allowed_hosts)
+    app.state.metrics = metrics
+    app.add_middleware(
+        Guard, auth=auth, host=options.host, allowed_hosts=options.allowed_hosts,
+        requests_per_minute=options.requests_per_minute,
+    )  # fmt: skip
+    app.add_middleware(Measured, metrics=metrics)  # around the guard: what it refuses is counted too
     add_routes(app, services)
     if options.page:
         from assistant.page.app import mount_page
@@ -152,13 +160,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "--allow-host", action="append", default=[], metavar="NAME",
         help="one more name under which browsers reach this server (behind a proxy, say)",
     )  # fmt: skip
+    parser.add_argument("--rate-limit", type=int, default=Options.requests_per_minute, metavar="N")
+    parser.add_argument("--log-level", default="info", choices=LEVELS)
+    parser.add_argument("--log-json", action="store_true")
     given = parser.parse_args(arguments)
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
-    for chatty in ("httpx", "httpcore", "asyncio"):
-        logging.getLogger(chatty).setLevel(logging.WARNING)
+    set_up_logging(given.log_level, as_json=given.log_json)
     options = Options(
         host=given.host, port=given.port, model=given.model, device=given.device, page=not given.no_page,
         allowed_hosts=tuple(given.allow_host), instance=os.environ.get(INSTANCE, ""),
+        requests_per_minute=given.rate_limit,
     )  # fmt: skip
     try:
         serve(options, Home.locate(given.home))

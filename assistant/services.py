@@ -30,6 +30,7 @@ class Options:
     page: bool = True
     allowed_hosts: tuple[str, ...] = ()  # more names under which this server may be addressed
     max_rows: int = 8
+    requests_per_minute: int = 1200  # of one person to the API; 0 for no limit
     instance: str = ""  # what `GET /healthz` says back, so that a supervisor knows its own child
 
 

@@ -6,19 +6,23 @@ import argparse
 import getpass
 import shutil
 import sys
+from datetime import UTC, datetime, timedelta
 
 from assistant.auth import hash_password, new_api_key
 from assistant.commands.opened import confirm, opened, opened_store, person, show
 from data import profile
 from data.errors import Conflict, Invalid
+from data.ids import as_text
 from data.store import Store
 from data.types import User
 
 MIN_PASSWORD_CHARS = 8
+MAX_KEY_DAYS = 3650
 
 
 def users(options: argparse.Namespace) -> int:
-    return {"add": add, "list": list_, "passwd": passwd, "remove": remove}[options.action](options)
+    actions = {"add": add, "list": list_, "passwd": passwd, "sign-out": sign_out, "remove": remove}
+    return actions[options.action](options)
 
 
 def keys(options: argparse.Namespace) -> int:
@@ -97,6 +101,18 @@ def passwd(options: argparse.Namespace) -> int:
     return 0
 
 
+def sign_out(options: argparse.Namespace) -> int:
+    with opened_store(options) as (_, store):
+        user = person(store, options.name)
+        store.remove_sign_ins(user.id)
+    show(
+        options,
+        {"user": user.name},
+        lambda: f"{user.name} is signed out everywhere; API keys go on working (`keys revoke`).",
+    )
+    return 0
+
+
 def remove(options: argparse.Namespace) -> int:
     with opened_store(options) as (home, store):
         user = person(store, options.name)
@@ -133,13 +149,23 @@ def ask_password(options: argparse.Namespace) -> str:
 def add_key(options: argparse.Namespace) -> int:
     with opened(options) as this:
         key, key_hash = new_api_key()
-        key_id = this.store.add_api_key(this.user.id, options.name, key_hash)
+        expires = expiry(options.expires_days)
+        key_id = this.store.add_api_key(this.user.id, options.name, key_hash, expires)
     show(
         options,
-        {"id": key_id, "name": options.name, "key": key},
+        {"id": key_id, "name": options.name, "key": key, "expires_at": expires},
         lambda: f"{key}\nKeep it: it is stored only as a hash and cannot be shown again.",
     )
     return 0
+
+
+def expiry(days: int | None) -> str | None:
+    """When a key made now ends, as the store keeps times; None where it does not."""
+    if days is None:
+        return None
+    if not 1 <= days <= MAX_KEY_DAYS:
+        raise Invalid(f"A key lasts 1 to {MAX_KEY_DAYS} days, not {days}; without --expires-days it does not end.")
+    return as_text(datetime.now(UTC) + timedelta(days=days))
 
 
 def list_keys(options: argparse.Namespace) -> int:
@@ -147,7 +173,11 @@ def list_keys(options: argparse.Namespace) -> int:
         rows = this.store.list_api_keys(this.user.id)
 
     def as_text() -> str:
-        lines = [f"{row['id']}  {row['name']}  last used {row['last_used_at'] or 'never'}" for row in rows]
+        lines = [
+            f"{row['id']}  {row['name']}  last used {row['last_used_at'] or 'never'}"
+            + (f"  until {row['expires_at']}" if row["expires_at"] else "")
+            for row in rows
+        ]
         return "\n".join(lines) or "No keys."
 
     show(options, {"user": this.user.name, "keys": rows}, as_text)

@@ -56,6 +56,8 @@ def children(options: argparse.Namespace, model: str, home: Home, address: str) 
     where = ("--home", str(home.root))
     which = ("--model", model, "--device", options.device)
     listen = ["--host", options.host, "--port", str(options.port)]
+    listen += ["--rate-limit", str(options.rate_limit), "--log-level", options.log_level]
+    listen += ["--log-json"] if options.log_json else []
     for name in options.allow_host:
         listen += ["--allow-host", name]
     server = ChildSpec(

@@ -61,6 +61,13 @@ def port_number(text: str) -> int:
     return value
 
 
+def whole_number(text: str) -> int:
+    value = int(text)
+    if value < 0:
+        raise argparse.ArgumentTypeError(f"{value} is less than 0")
+    return value
+
+
 def version_number(text: str) -> int:
     value = int(text)
     if value < 0:
@@ -118,6 +125,22 @@ def add_serving(parser: argparse.ArgumentParser | argparse._ArgumentGroup) -> No
         default=argparse.SUPPRESS,
         help="one more name under which browsers reach this server (behind a proxy, say); may be repeated",
     )
+    parser.add_argument(
+        "--rate-limit",
+        type=whole_number,
+        metavar="N",
+        default=argparse.SUPPRESS,
+        help="requests to the API that one person may make in a minute (default: 1200; 0: no limit)",
+    )
+    parser.add_argument(
+        "--log-level",
+        choices=("debug", "info", "warning", "error"),
+        default=argparse.SUPPRESS,
+        help="what the chat server writes into logs/chat.log (default: info)",
+    )
+    parser.add_argument(
+        "--log-json", action="store_true", default=argparse.SUPPRESS, help="as one JSON object a line"
+    )
     parser.add_argument("--no-browser", action="store_true", default=argparse.SUPPRESS)
     parser.add_argument("--no-learner", action="store_true", default=argparse.SUPPRESS, help="chat only")
 
@@ -126,7 +149,8 @@ def add_serving(parser: argparse.ArgumentParser | argparse._ArgumentGroup) -> No
 # No model means: chat takes the embedded one, the others the one that was served last.
 MODEL_DEFAULTS = {"model": None, "device": "auto"}
 SERVING_DEFAULTS = {
-    "host": "127.0.0.1", "port": 7860, "allow_host": (), "no_browser": False, "no_learner": False,
+    "host": "127.0.0.1", "port": 7860, "allow_host": (), "rate_limit": 1200, "log_level": "info",
+    "log_json": False, "no_browser": False, "no_learner": False,
 }  # fmt: skip
 
 
@@ -205,6 +229,7 @@ def add_account_commands(add: Any) -> None:
         ("add", "a new account; asks for the password"),
         ("list", "everybody who has data here"),
         ("passwd", "a new password"),
+        ("sign-out", "end every sign-in of a person, on whatever machine"),
         ("remove", "remove an account with everything it has"),
     ):
         sub = actions.add_parser(action, help=does, description=does, allow_abbrev=False)
@@ -231,6 +256,10 @@ def add_account_commands(add: Any) -> None:
         add_common(sub, top=False)
         if argument:
             sub.add_argument(argument)
+        if action == "add":
+            sub.add_argument(
+                "--expires-days", type=whole_number, metavar="N", help="after so many days it opens nothing"
+            )
 
 
 def parse(arguments: list[str]) -> argparse.Namespace:

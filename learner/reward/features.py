@@ -38,7 +38,8 @@ _UNIT = re.compile(rf"[{_CJK}]|[^\W_{_CJK}]+(?:['\-][^\W_{_CJK}]+)*")
 _CJK_CHAR = re.compile(rf"[{_CJK}]")
 _FENCE = re.compile(r"```.*?(?:```|\Z)", re.DOTALL)
 _INLINE_CODE = re.compile(r"`[^`\n]+`")
-_SENTENCE_END = re.compile(r"[.!?]+[\"')\]*_]*(?=\s|$)|[。！？…]+|\n+")
+# Only from the first of a run of marks: trying each of 200,000 dots again would take minutes.
+_SENTENCE_END = re.compile(r"(?<![.!?])[.!?]++[\"')\]*_]*+(?=\s|$)|[。！？…]+|\n+")
 _BULLET = re.compile(r"^[ \t]*(?:[-*+•·●▪–][ \t]+)", re.MULTILINE)
 _NUMBERED = re.compile(
     r"^[ \t]*(?:\*\*)?(?:\d{1,2}[.)、:]|[(（]\d{1,2}[)）]|[Ss]tep \d{1,2}\b|[一二三四五六七八九十]{1,2}、)",

@@ -8,12 +8,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
 import uvicorn
 
 from assistant.adapters import Adapters
+from assistant.auth import hash_password, new_api_key
 from assistant.chat import Chat
 from assistant.engine import Engine
 from assistant.server import bind, build_app, close_app
@@ -41,12 +43,14 @@ class Running:
 
 
 @contextmanager
-def serving(root: Path, base: BaseModel, host: str = "127.0.0.1") -> Iterator[Running]:
+def serving(
+    root: Path, base: BaseModel, host: str = "127.0.0.1", page: bool = False, **options: Any
+) -> Iterator[Running]:
     home = Home(root).create()
     store = Store(home)
     listening = bind(host, 0)
     port = listening.getsockname()[1]
-    app = build_app(home, store, base, Options(host=host, port=port, page=False))
+    app = build_app(home, store, base, Options(host=host, port=port, page=page, **options))
     server = uvicorn.Server(uvicorn.Config(app, log_level="warning", timeout_graceful_shutdown=2))
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]}, daemon=True)
     thread.start()
@@ -67,6 +71,23 @@ def server(base_model: BaseModel, tmp_path_factory: pytest.TempPathFactory) -> I
     """One server for the tests of a file; single person, no accounts."""
     with serving(tmp_path_factory.mktemp("home"), base_model) as running:
         yield running
+
+
+def add_person(store: Store, name: str) -> str:
+    """An account; returns an API key of it. The password is `NAME's password`."""
+    user = store.add_user(name, hash_password(f"{name}'s password"))
+    key, key_hash = new_api_key()
+    store.add_api_key(user.id, "test", key_hash)
+    return key
+
+
+@pytest.fixture(scope="module")
+def accounts(
+    base_model: BaseModel, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[tuple[Running, str, str]]:
+    """A server with two accounts; the keys of Ann and Bob."""
+    with serving(tmp_path_factory.mktemp("accounts"), base_model) as running:
+        yield running, add_person(running.store, "ann"), add_person(running.store, "bob")
 
 
 @dataclass(frozen=True)

@@ -49,6 +49,7 @@ def test_every_kind_of_feedback_is_taken_listed_and_retracted(server: Running) -
             },
         )
         assert compared.status_code == 200, compared.text
+        assert {reply["finish_reason"] for reply in compared.json()["replies"]} <= {"stop", "length"}
         replies = [reply["message_id"] for reply in compared.json()["replies"]]
         ranking = {
             "comparison_id": compared.json()["id"],

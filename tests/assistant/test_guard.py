@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
 
 import pytest
 
@@ -86,21 +85,6 @@ def test_every_answer_carries_the_security_headers(server: Running) -> None:
 
 
 # --- accounts --------------------------------------------------------------------------------------
-
-
-@pytest.fixture(scope="module")
-def accounts(
-    base_model: BaseModel, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[tuple[Running, str, str]]:
-    """A server with two accounts; the keys of Ann and Bob."""
-    with serving(tmp_path_factory.mktemp("accounts"), base_model) as running:
-        keys = []
-        for name in ("ann", "bob"):
-            user = running.store.add_user(name, hash_password(f"{name}'s password"))
-            key, key_hash = new_api_key()
-            running.store.add_api_key(user.id, "test", key_hash)
-            keys.append(key)
-        yield running, keys[0], keys[1]
 
 
 def test_with_accounts_nothing_but_the_door_answers_strangers(accounts: tuple[Running, str, str]) -> None:
@@ -186,17 +170,21 @@ def test_a_revoked_key_lets_nobody_in(accounts: tuple[Running, str, str]) -> Non
         assert client.get("/v1/models").status_code == 401
 
 
-def test_only_so_many_wrong_passwords_are_looked_at(accounts: tuple[Running, str, str]) -> None:
+def test_only_so_many_wrong_passwords_are_looked_at() -> None:
     now = [0.0]
     attempts = Attempts(lambda: now[0])
     for _ in range(ATTEMPTS):
-        attempts.check("name x")
-        attempts.failed("name x")
+        attempts.count("name x", "address a")
     with pytest.raises(TooManyAttempts) as caught:
-        attempts.check("name x")
-    attempts.check("name y")
+        attempts.count("name x", "address b")
+    with pytest.raises(TooManyAttempts):
+        attempts.count("name y", "address a")
+    attempts.count("name y", "address b")
     now[0] += caught.value.retry_s
-    attempts.check("name x")
+    attempts.count("name x", "address a")
+    attempts.succeeded("name x")
+    for _ in range(ATTEMPTS):
+        attempts.count("name x")
 
 
 def test_passwords_and_keys_are_stored_as_hashes() -> None:

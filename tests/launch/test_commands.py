@@ -11,6 +11,7 @@ import subprocess
 import sys
 import zipfile
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -251,6 +252,20 @@ def test_keys_are_shown_once_listed_and_revoked(attune):
     attune.json("keys", "revoke", listed[0]["id"])
     assert attune.json("keys", "list")["keys"] == []
     assert "no such API key" in attune.refuses("keys", "revoke", listed[0]["id"])
+
+
+def test_a_key_that_is_to_end_says_when_and_a_person_is_signed_out_everywhere(attune):
+    assert attune.json("keys", "add", "for good")["expires_at"] is None
+    assert "1 to 3650 days" in attune.refuses("keys", "add", "never", "--expires-days", "0")
+    ends = datetime.fromisoformat(attune.json("keys", "add", "guest", "--expires-days", "7")["expires_at"])
+    assert timedelta(days=6) < ends - datetime.now(UTC) < timedelta(days=8)
+    store = Store(Home(attune.home))
+    me = store.ensure_user().id
+    store.add_sign_in(me, "a hash", "2999-01-01T00:00:00.000Z")
+    assert store.sign_in_owner("a hash") is not None
+    attune.json("users", "sign-out", "me")
+    assert store.sign_in_owner("a hash") is None
+    store.close()
 
 
 @pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="root may write anywhere")

@@ -1,0 +1,69 @@
+"""POST /v1/profile/score: how much this person would like replies, as far as the live version knows."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import numpy as np
+from fastapi import APIRouter
+from pydantic import BaseModel, ConfigDict, Field
+from safetensors import SafetensorError
+
+from assistant.api_people import Person, ServicesOf
+from assistant.api_requests import MAX_MESSAGES, ChatMessage, Text
+from assistant.services import Services
+from data.errors import AttuneError, Conflict, Invalid
+from data.types import BASE_VERSION, Reply
+from learner.reward.features import FEATURE_NAMES
+from learner.reward.model import RewardModel
+from learner.update import uncentred
+
+router = APIRouter(prefix="/v1/profile")
+MAX_REPLIES = 64
+
+
+class ScoreRequest(BaseModel):
+    model_config = ConfigDict(strict=True, extra="forbid")
+
+    messages: Annotated[list[ChatMessage], Field(min_length=1, max_length=MAX_MESSAGES)]
+    replies: Annotated[list[Text], Field(min_length=1, max_length=MAX_REPLIES)]
+
+
+@router.post("/score")
+def score(body: ScoreRequest, services: ServicesOf, person: Person) -> dict[str, Any]:
+    """Rewards are in logits: a reply that scores 1 more than another is chosen over it 73 times of 100.
+
+    0 is what replies of base models are like on average; `sd` is the posterior's standard deviation.
+    """
+    context = tuple(message.turn() for message in body.messages)
+    if context[-1].role != "user":
+        raise Invalid("The last message must be the user's: replies to it are scored.", "messages")
+    version = services.adapters.live_version(person.id)
+    model = reward_model(services, person.id, version)
+    phi = uncentred([context] * len(body.replies), [Reply(text, True) for text in body.replies])
+    mean, sd = (np.asarray(values).tolist() for values in model.mean_and_sd(phi))
+    return {
+        "object": "list",
+        "version": version,
+        "data": [{"index": i, "reward": mean[i], "sd": sd[i]} for i in range(len(body.replies))],
+        "has_more": False,
+    }
+
+
+def reward_model(services: Services, user_id: str, version: int) -> RewardModel:
+    """The reward model that a version was trained with. Raises Conflict where there is none to score with."""
+    if version == BASE_VERSION:
+        raise Conflict("Nothing learnt is live, the base model answers: rate replies, then let Attune learn.")
+    try:
+        model = RewardModel.load(services.home.reward_dir(user_id, version))
+    except FileNotFoundError as error:
+        raise Conflict(
+            f"Version {version} came without its reward model: there is nothing to score with."
+        ) from error
+    except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
+        raise AttuneError(
+            f"The reward model of version {version} cannot be read ({type(error).__name__})."
+        ) from error
+    if model.feature_names != FEATURE_NAMES:
+        raise Conflict(f"The reward model of version {version} reads other features: let Attune learn again.")
+    return model
