@@ -132,7 +132,7 @@ def rate(
                     "seed": rng.getrandbits(31),
                 },
             )
-            said = [(r["message_id"], r["content"], True) for r in body["replies"]]
+            said = [(r["message_id"], r["content"], r["finish_reason"] == "stop") for r in body["replies"]]
             target: dict[str, Any] = {"comparison_id": body["id"]}
         else:
             body = _post(
