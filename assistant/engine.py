@@ -32,7 +32,7 @@ T = TypeVar("T")
 class Generation:
     """One reply being written: iterate for its text pieces.
 
-    `finish_reason` is None until the end, then "stop", "length" or "cancelled". Iteration raises
+    `finish_reason` is None until the end, then "stop", "length", "cancelled" or "interrupted". Iteration raises
     `GenerationFailed` where the model failed. Safe to use from another thread than the engine's; one
     consumer at a time.
     """
@@ -201,7 +201,7 @@ class Engine:
         return len(self._waiting)
 
     def close(self) -> None:
-        """End every reply as cancelled and stop the thread."""
+        """End every reply as interrupted and stop the thread."""
         with self._changed:
             self._closing = True
             self._woken = True
@@ -306,7 +306,7 @@ class Engine:
             self._waiting.clear()
             self._calls.clear()
         for generation in [*self._rows.values(), *waiting]:
-            generation.end("cancelled")
+            generation.end("interrupted")  # nobody stopped it
         for _, done in calls:
             done.set_exception(GenerationFailed("The server is shutting down."))
 

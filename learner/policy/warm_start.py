@@ -24,6 +24,7 @@ from learner.policy.losses import demonstration_loss
 from learner.policy.rollouts import Rollout, sample_replies
 from learner.policy.sequences import SequenceBatch, batch_sequences, evaluate_policy, select
 
+MAX_SCALINGS = 4  # each is a round of replies to measure the distance by; one or two are the rule
 Demonstration = tuple[Sequence[Turn], Reply]
 
 
@@ -93,15 +94,20 @@ def warm_start(
             break
         if kl > config.kl_limit:
             reached = kl
-            state = base.adapter_state(adapter)
-            while kl > config.kl_limit:
+            for attempt in range(1, MAX_SCALINGS + 1):
                 # KL grows about with the square of the change
-                state = lora.scaled(state, 0.95 * math.sqrt(config.kl_limit / kl))
+                state = lora.scaled(base.adapter_state(adapter), 0.95 * math.sqrt(config.kl_limit / kl))
                 base.set_adapter_state(adapter, state)
-                rollouts = sample(base, adapter, queries, ppo, seed)
-                kl = kl_to_base(base, adapter, rollouts, ppo.temperature)
-            why = f"reached {reached:.1f} nats, scaled back to the limit of {config.kl_limit:g}"
-            best, result = state, WarmStartResult(step, loss.item(), _loss(base, adapter, held_out), kl, why)
+                kl = kl_to_base(base, adapter, sample(base, adapter, queries, ppo, seed), ppo.temperature)
+                share = (step + attempt) / (config.max_steps + MAX_SCALINGS)
+                monitor.report("warm start", share, {"objective/kl": kl})
+                if kl <= config.kl_limit:
+                    why = f"reached {reached:.1f} nats, scaled back to the limit of {config.kl_limit:g}"
+                    best = state
+                    result = WarmStartResult(step, loss.item(), _loss(base, adapter, held_out), kl, why)
+                    break
+            else:
+                result = replace(result, why=f"reached {reached:.1f} nats; the steps before that were kept")
             break
         best, best_loss = base.adapter_state(adapter), held_out_loss
         result = WarmStartResult(step, loss.item(), held_out_loss, kl, "all steps were taken")

@@ -119,7 +119,7 @@ def test_a_full_queue_says_so(parts: Parts) -> None:
         small.close()
 
 
-def test_closing_ends_what_is_being_written_as_cancelled(base_model: BaseModel) -> None:
+def test_closing_ends_what_is_being_written_as_interrupted(base_model: BaseModel) -> None:
     engine = Engine(base_model, max_rows=1)
     ids = prompt(base_model, "Tell me a long story.")
     running, waiting = (engine.generate(ids, greedy(500)) for _ in range(2))
@@ -128,7 +128,7 @@ def test_closing_ends_what_is_being_written_as_cancelled(base_model: BaseModel) 
     engine.close()
     "".join(running)
     "".join(waiting)
-    assert (running.finish_reason, waiting.finish_reason) == ("cancelled", "cancelled")
+    assert (running.finish_reason, waiting.finish_reason) == ("interrupted", "interrupted")
     assert time.monotonic() - started < 10
     with pytest.raises(GenerationFailed):
         engine.generate(ids, greedy(5))

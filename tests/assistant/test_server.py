@@ -84,7 +84,7 @@ def test_a_server_that_is_asked_to_stop_ends_its_replies_and_leaves_cleanly(
     store = Store(home)
     me = store.ensure_user().id
     [conversation] = store.list_conversations(me)
-    assert store.messages(me, conversation.id)[1].finish_reason == "cancelled"
+    assert store.messages(me, conversation.id)[1].finish_reason == "interrupted"
     store.close()
 
 

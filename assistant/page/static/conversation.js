@@ -187,6 +187,10 @@ export function mount({ element, trigger, props, watch }) {
   on("feedback", () => {
     if (following) toEnd(); // the line that says "Saved" must not hide behind the composer
   });
+  on("conversations-changed", (now) => {
+    // What was open is gone: it could be neither rated nor gone on with.
+    if (!now.open) open({ id: null, path: [], title: "", messages: [], opened: Date.now() });
+  });
   on("new-version", ({ version }) => {
     const line = h("p.at-notice", { role: "status" }, `Version ${version} is live: it writes from the next reply on.`);
     notices.set(conversation.path.at(-1) ?? null, line);

@@ -90,7 +90,7 @@ function makeLearning(act) {
       cancel.hidden = !busy;
       pause.textContent = status.paused ? "Resume" : "Pause";
       last.hidden = !run;
-      if (run) last.textContent = `Last update (${when(run.ended)}): ${run.state}. ${run.reason}`;
+      if (run) last.textContent = `Last update (${when(run.ended)}): ${run.reason || run.state}`;
     },
   };
 }
@@ -103,8 +103,7 @@ function learntList(learnt, status) {
     return h("p", {}, text);
   }
   return h("ul.at-rows", {}, learnt.map((item) => h("li", {},
-    h("div.at-grow", {}, item.text,
-      h("p", {}, `${Math.round(item.probability * 100)} % sure, from ${item.ratings ?? item.feedback_ids?.length ?? 0} ratings`)))));
+    h("div.at-grow", {}, item.text))));
 }
 
 function versionRow(version, act) {

@@ -1,6 +1,6 @@
 // Taking the profile along, bringing one in, and starting anew.
 
-import { h, toast } from "./dom.js";
+import { h, tell, toast } from "./dom.js";
 
 const RESETS = {
   model: ["What was learnt", "Your live version goes: the base model answers again. Ratings and conversations stay, and teach the next version. Until they are removed in 30 days, earlier versions can be brought back."],
@@ -34,6 +34,7 @@ function makeImport(act) {
       if (!response.ok) throw new Error(answer?.error?.message ?? `The server answered ${response.status}.`);
       toast("Imported. Its versions are listed above; none is live until you say so.", { seconds: 10 });
       await act("GET", "/v1/learner");
+      tell("conversations-changed", { open: true });
     } catch (error) {
       toast(error.message, { kind: "error", seconds: 12 });
     }
@@ -51,7 +52,7 @@ function makeReset(act) {
     Object.entries(RESETS).map(([value, [label]]) => h("option", { value }, label)));
   const typed = h("input", { type: "text", "aria-label": `Type ${CONFIRMATION} to confirm`, placeholder: `Type “${CONFIRMATION}”`, autocomplete: "off", oninput: draw });
   const button = h("button", { type: "button", onclick: run }, "Reset");
-  const undo = h("button.at-link", { type: "button", onclick: () => act("POST", "/v1/profile/undo-reset", {}, "The last reset was undone.") }, "Undo the last reset");
+  const undo = h("button.at-link", { type: "button", onclick: takeBack }, "Undo the last reset");
 
   function draw() {
     says.textContent = `${RESETS[what.value][1]} It can be undone for 30 days.`;
@@ -59,9 +60,15 @@ function makeReset(act) {
   }
 
   async function run() {
-    await act("POST", "/v1/profile/reset", { what: what.value }, "Done. It can be undone for 30 days.");
+    const done = await act("POST", "/v1/profile/reset", { what: what.value }, "Done. It can be undone for 30 days.");
+    if (done) tell("conversations-changed", { open: what.value === "model" });
     typed.value = "";
     draw();
+  }
+
+  async function takeBack() {
+    const done = await act("POST", "/v1/profile/undo-reset", {}, "The last reset was undone.");
+    if (done) tell("conversations-changed", { open: true });
   }
 
   draw();

@@ -101,6 +101,7 @@ export function mount({ element, trigger, props, watch }) {
     draw();
   }
 
+  on("conversations-changed", () => trigger("search", { query: search.value }));
   on("opened", ({ id }) => {
     if (id === current) return;
     current = id;
