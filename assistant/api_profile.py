@@ -113,7 +113,7 @@ def settings(services: ServicesOf, person: Person) -> dict[str, Any]:
 
 @router.patch("/settings")
 def patch_settings(body: SettingsPatch, services: ServicesOf, person: Person) -> dict[str, Any]:
-    whole_numbers = {key: as_whole(body[key]) for key in ("max_tokens", "learn_after") if key in body}
+    whole_numbers: dict[str, Any] = {key: as_whole(body[key]) for key in ("max_tokens", "learn_after") if key in body}
     return services.store.update_settings(person.id, {**body, **whole_numbers})
 
 
