@@ -111,9 +111,10 @@ class Generation:
         with self._ready:
             if self._ended:
                 return
-            self.finish_reason, self._error, self._ended = reason, error, True
+            self.finish_reason, self._error = reason, error
+            self._engine.on_end(self)  # before anybody hears of the end: what is counted then is complete
+            self._ended = True
             self._ready.notify_all()
-        self._engine.on_end(self)
 
 
 class Engine:

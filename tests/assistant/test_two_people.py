@@ -150,7 +150,7 @@ def test_one_persons_page_events_are_closed_to_another(
     )
     with running.client(ann_key) as ann, running.client(bob_key) as bob:
         assert ann.post("/gradio_api/queue/join", json={"session_hash": "annspage"}).status_code != 404
-        answer = bob.request(method, path, json=event)
+        answer = bob.request(method, path, json=event, timeout=10)  # an open heartbeat would never end
         assert answer.status_code == 404
         assert answer.json()["error"]["message"] == "There is no such session."
 
