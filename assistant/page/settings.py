@@ -22,7 +22,11 @@ APPLY_THEME = """(theme) => {
   const dark = theme === "dark" || (theme === "auto" && matchMedia("(prefers-color-scheme: dark)").matches);
   document.body.classList.toggle("dark", dark);
 }"""
-SIGN_OUT = '<form method="post" action="/logout"><button type="submit">Sign out</button></form>'
+SIGN_OUT = (
+    '<form method="post" action="/logout"><button type="submit">Sign out</button></form>'
+    '<form method="post" action="/logout"><input type="hidden" name="everywhere" value="1">'
+    '<button type="submit">Sign out everywhere</button></form>'
+)
 
 
 def build_settings(services: Services, page: gr.Blocks) -> None:

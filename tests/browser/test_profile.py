@@ -160,22 +160,35 @@ def test_colours_chosen_in_another_browser_hold_here_too(page: Page, server: Ser
         server.store.update_settings(server.user_id, {"theme": "auto"})
 
 
-def test_one_who_has_a_password_can_sign_out(browser: Browser, server: Served) -> None:
+def sign_in(page: Page, address: str) -> None:
+    page.goto(address)
+    page.get_by_label("Name").fill("somebody")
+    page.get_by_label("Password").fill("a long password")
+    page.get_by_role("button", name="Sign in").click()
+    page.get_by_role("tab", name="Settings").click()
+
+
+def test_one_who_has_a_password_can_sign_out_here_and_everywhere(browser: Browser, server: Served) -> None:
     person = server.store.add_user("somebody", hash_password("a long password"))
-    context = browser.new_context()
+    contexts = [browser.new_context() for _ in range(2)]
     try:
-        page = context.new_page()
-        page.goto(server.address)
-        page.get_by_label("Name").fill("somebody")
-        page.get_by_label("Password").fill("a long password")
-        page.get_by_role("button", name="Sign in").click()
-        page.get_by_role("tab", name="Settings").click()
-        page.get_by_role("button", name="Sign out").click()
-        expect(page.get_by_role("heading", name="Attune")).to_be_visible()
-        page.goto(server.address)
-        expect(page.get_by_role("button", name="Sign in")).to_be_visible()
+        here, elsewhere = (context.new_page() for context in contexts)
+        sign_in(here, server.address)
+        sign_in(elsewhere, server.address)
+        here.get_by_role("button", name="Sign out", exact=True).click()
+        expect(here.get_by_role("heading", name="Attune")).to_be_visible()
+        here.goto(server.address)
+        expect(here.get_by_role("button", name="Sign in")).to_be_visible()
+        elsewhere.reload()  # this one is still signed in
+        elsewhere.get_by_role("tab", name="Settings").click()
+        sign_in(here, server.address)
+        here.get_by_role("button", name="Sign out everywhere").click()
+        expect(here.get_by_role("button", name="Sign in")).to_be_visible()
+        elsewhere.goto(server.address)
+        expect(elsewhere.get_by_role("button", name="Sign in")).to_be_visible()
     finally:
-        context.close()
+        for context in contexts:
+            context.close()
         server.store.remove_user(person.id)  # an account would ask everybody to sign in
 
 
