@@ -22,7 +22,7 @@ from data.ids import new_id
 from data.schema import migrate
 
 BUSY_TIMEOUT_S = 30.0
-BUSY_POLL_S = 0.0005
+BUSY_POLL_S = 0.0002
 Row = sqlite3.Row
 
 
@@ -143,7 +143,7 @@ class Connected:
 
 
 def _begin_immediate(db: Connection) -> None:
-    """Begin to write; while the other process does, ask again every half millisecond.
+    """Begin to write; while the other process does, ask again a few times a millisecond.
 
     SQLite's own waiting sleeps for up to 100 ms at a time (`bench store` measures two processes writing).
     """
