@@ -22,11 +22,11 @@ from fastapi import FastAPI
 import assistant.offline  # noqa: F401  (before anything that could call out)
 from assistant.auth import Auth
 from assistant.guard import Guard, is_loopback
-from assistant.logs import LEVELS, set_up_logging
 from assistant.services import Options, Services
 from assistant.supervisor import INSTANCE
 from data.errors import AttuneError, Conflict, Invalid
 from data.home import Home
+from data.logs import LEVELS, set_up_logging
 from data.store import Store
 
 if TYPE_CHECKING:

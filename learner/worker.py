@@ -26,6 +26,7 @@ import torch
 from data.errors import AttuneError, Conflict, TakenBack
 from data.evidence import load_evidence
 from data.home import Home
+from data.logs import LEVELS, set_up_logging
 from data.prompts import context_key
 from data.schema import migrate
 from data.store import Store
@@ -329,10 +330,10 @@ def main() -> None:
     parser.add_argument("--home", required=True, type=Path)
     parser.add_argument("--model", default="embedded")
     parser.add_argument("--device", default="auto")
+    parser.add_argument("--log-level", default="info", choices=LEVELS)
+    parser.add_argument("--log-json", action="store_true")
     options = parser.parse_args()
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
-    # At every start it says that a package is missing which Attune leaves out on purpose: it would ask the hub.
-    logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
+    set_up_logging(options.log_level, as_json=options.log_json)
     home = Home.locate(str(options.home)).create()
     migrate(home)
     store = Store(home)

@@ -56,19 +56,19 @@ def children(options: argparse.Namespace, model: str, home: Home, address: str) 
     where = ("--home", str(home.root))
     which = ("--model", model, "--device", options.device)
     listen = ["--host", options.host, "--port", str(options.port)]
-    listen += ["--rate-limit", str(options.rate_limit), "--log-level", options.log_level]
-    listen += ["--log-json"] if options.log_json else []
+    listen += ["--rate-limit", str(options.rate_limit)]
+    logs = ["--log-level", options.log_level, *(["--log-json"] if options.log_json else [])]
     for name in options.allow_host:
         listen += ["--allow-host", name]
     server = ChildSpec(
         name="chat server",
-        command=python_module("assistant.server", *where, *listen, *which),
+        command=python_module("assistant.server", *where, *listen, *which, *logs),
         log=home.logs_dir / "chat.log",
         health_url=f"{address}/healthz",
     )
     learner = ChildSpec(
         name="learner",
-        command=python_module("learner.worker", *where, *which),
+        command=python_module("learner.worker", *where, *which, *logs),
         log=home.logs_dir / "learner.log",
         essential=False,
         background=True,

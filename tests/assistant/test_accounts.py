@@ -126,7 +126,7 @@ def test_no_secret_and_no_text_reaches_the_log(
 
 LOGGING = """
 import logging, sys
-from assistant.logs import set_up_logging
+from data.logs import set_up_logging
 set_up_logging(sys.argv[1], as_json=sys.argv[2] == "json")
 logging.getLogger("assistant.x").info("went %s", "well")
 logging.getLogger("httpx").info("headers")

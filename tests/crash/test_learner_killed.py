@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 
 from data.home import Home
@@ -57,7 +58,7 @@ def test_a_killed_learner_starts_the_update_again_and_the_chat_goes_on(launched,
     store = Store(home)
     publish_an_adapter(home, store, store.ensure_user().id, base_model)
     store.close()
-    attune = launched(home=home)
+    attune = launched("--log-json", home=home)
     run = attune.client.post("/v1/learner/run", json={}).json()
 
     def training_since() -> str | None:
@@ -95,4 +96,6 @@ def test_a_killed_learner_starts_the_update_again_and_the_chat_goes_on(launched,
     assert store.verify() == []
     assert [path.name for path in home.adapters_dir(me.id).iterdir()] == ["1"]  # no half-written version
     store.close()
+    lines = [line for line in (home.logs_dir / "learner.log").read_text().splitlines() if line.startswith("{")]
+    assert any(json.loads(line)["message"].startswith(f"run {run['id']} begins") for line in lines)
     assert "The learner ended with signal SIGKILL; starting it again." in attune.log.read_text()

@@ -1,4 +1,4 @@
-"""How the chat server logs: to standard error, as lines for people or as JSON for programs.
+"""How chat server and learner log: to standard error, as lines for people or as JSON for programs.
 
 What is logged: that something failed, which version was loaded for which user id, how long it took. Never
 what people write, never a password, key, token or header.
@@ -12,7 +12,7 @@ from pythonjsonlogger.json import JsonFormatter
 
 LEVELS = ("debug", "info", "warning", "error")
 FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
-OURS = ("assistant", "data", "learner")
+OURS = ("attune", "assistant", "data", "learner")
 
 
 def set_up_logging(level: str, *, as_json: bool) -> None:
