@@ -19,8 +19,9 @@ from assistant.api_requests import Whole, as_whole
 from assistant.api_streaming import in_thread
 from data import profile
 from data.errors import Invalid
-from data.evidence import data_quality
+from data.evidence import load_evidence
 from data.home import Home
+from data.quality import quality_counts
 from data.store.settings import MAX_NOTE_CHARS, MAX_NOTES, MAX_PROMPT_CHARS
 from data.types import BASE_VERSION, AdapterVersion
 
@@ -92,7 +93,7 @@ def whole(services: ServicesOf, person: Person) -> dict[str, Any]:
         "feedback": counts,
         "new_feedback": store.new_feedback_count(person.id),
         "learnt": report.get("learnt", []),
-        "data_quality": data_quality(store, person.id),
+        "data_quality": quality_counts(load_evidence(store, person.id)),
     }
 
 

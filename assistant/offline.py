@@ -3,7 +3,6 @@
 Model files are fetched by an explicit command; a server never fetches anything.
 """
 
-import logging
 import os
 
 os.environ["HF_HUB_OFFLINE"] = "1"
@@ -11,5 +10,3 @@ os.environ["TRANSFORMERS_OFFLINE"] = "1"
 os.environ["HF_HUB_DISABLE_TELEMETRY"] = "1"
 os.environ["DO_NOT_TRACK"] = "1"
 os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
-# It warns, at every import on a CPU, about a package that is left out on purpose (it would ask the hub).
-logging.getLogger("bitsandbytes").setLevel(logging.ERROR)

@@ -17,14 +17,13 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterator, Sequence
-from itertools import combinations, product
 from pathlib import Path
 from typing import Any, Literal
 
 from data.errors import Invalid, NotFound
 from data.evidence import load_evidence
 from data.preferences import demonstrations
-from data.quality import is_good
+from data.quality import is_good, preferred
 from data.store import Store
 from data.types import Evidence, Observation, Reply, Turn
 
@@ -86,23 +85,11 @@ def rows(evidence: Evidence, format: Format) -> Iterator[Row]:
     for observation in evidence.observations:
         prompt = _messages(observation.context)
         if format == "preference":
-            for chosen, rejected in _pairs(observation):
+            for chosen, rejected in preferred(observation):
                 yield {"prompt": prompt, "chosen": [_message(chosen)], "rejected": [_message(rejected)]}
         else:
             for reply, good in _judged(observation):
                 yield {"prompt": prompt, "completion": [_message(reply)], "label": good}
-
-
-def _pairs(observation: Observation) -> Iterator[tuple[Reply, Reply]]:
-    """Every reply with every one that it was put above."""
-    replies = observation.replies
-    if observation.kind == "edit":
-        yield replies[0], replies[1]
-    elif observation.kind == "ranking":
-        for better, worse in combinations(observation.outcome, 2):
-            for i, j in product(better, worse):
-                if replies[i].text != replies[j].text:
-                    yield replies[i], replies[j]
 
 
 def _judged(observation: Observation) -> Iterator[tuple[Reply, bool]]:
@@ -110,10 +97,9 @@ def _judged(observation: Observation) -> Iterator[tuple[Reply, bool]]:
     if observation.kind == "edit":
         yield observation.replies[0], True
         yield observation.replies[1], False
-    elif observation.kind in ("thumb", "stars"):
-        good = is_good(observation)
-        if good is not None:
-            yield observation.replies[0], good
+    good = is_good(observation)
+    if good is not None:
+        yield observation.replies[0], good
 
 
 def takes_turns(messages: Sequence[Row]) -> bool:

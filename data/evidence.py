@@ -6,7 +6,6 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
 from data.preferences import evidence
-from data.quality import QualityCode, quality_counts
 from data.store import Store
 from data.store.outcomes import left_out
 from data.types import Comparison, Conversation, Evidence, FeedbackEvent, FeedbackOutcome, Message
@@ -39,14 +38,16 @@ def load_evidence(store: Store, user_id: str) -> Evidence:
     return replace(found, watermark=watermark)
 
 
-def outcomes(store: Store, user_id: str, events: Iterable[FeedbackEvent]) -> dict[str, FeedbackOutcome]:
+def outcomes(
+    store: Store, user_id: str, events: Iterable[FeedbackEvent], evidence: Evidence | None = None
+) -> dict[str, FeedbackOutcome]:
     """What became of each piece, by id. Of what no update has seen yet it says already what the next one will find:
-    that it contradicts, repeats, or counts less."""
+    that it contradicts, repeats, or counts less. Who has the person's evidence at hand passes it on."""
     found = {event.id: store.outcome(user_id, event.id) for event in events}
     waiting = [feedback_id for feedback_id, outcome in found.items() if outcome.code == "waiting"]
     if not waiting:
         return found
-    evidence = load_evidence(store, user_id)
+    evidence = evidence or load_evidence(store, user_id)
     doubtful = {use.feedback_id: use.why for use in evidence.left_out}
     weaker = {observation.feedback_id: observation.why for observation in evidence.observations}
     for feedback_id in waiting:
@@ -56,11 +57,6 @@ def outcomes(store: Store, user_id: str, events: Iterable[FeedbackEvent]) -> dic
             text = f"{found[feedback_id].text.removesuffix('.')} ({why})."
             found[feedback_id] = replace(found[feedback_id], reason=why, text=text)
     return found
-
-
-def data_quality(store: Store, user_id: str) -> dict[QualityCode, int]:
-    """How much of a person's standing feedback each check of quality.py found."""
-    return quality_counts(load_evidence(store, user_id))
 
 
 def _path(known: Mapping[str, Message], message_id: str) -> list[Message]:

@@ -6,14 +6,14 @@ faster than one can read counts less. Both keep their reason, which the person r
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
-from itertools import combinations, groupby, pairwise
+from itertools import combinations, product
 from typing import Literal
 
 from data.edits import words
-from data.types import Evidence, FeedbackUse, Observation
+from data.types import Evidence, FeedbackUse, Observation, Reply
 
 QualityCode = Literal["white_space", "contradicted", "duplicate", "burst", "too_fast", "small_edit"]
 
@@ -90,28 +90,33 @@ def _contradicted(observations: Iterable[Observation]) -> set[str]:
 
 def _claims(observation: Observation) -> Iterable[tuple[_Claim, _Claim]]:
     """(what is claimed, what would deny it)."""
-    texts = [reply.text for reply in observation.replies]
-    if observation.kind in ("thumb", "stars"):
-        good = is_good(observation)
-        if good is not None:
-            about = (observation.context, texts[0])
-            yield (*about, good), (*about, not good)
-    elif observation.kind in ("edit", "ranking"):
-        order = ((0,), (1,)) if observation.kind == "edit" else observation.outcome
-        for better, worse in combinations(order, 2):
-            for a in better:
-                for b in worse:
-                    if texts[a] != texts[b]:
-                        yield (observation.context, texts[a], texts[b]), (observation.context, texts[b], texts[a])
+    good = is_good(observation)
+    if good is not None:
+        said_of = (observation.context, observation.replies[0].text)
+        yield (*said_of, good), (*said_of, not good)
+    for better, worse in preferred(observation):
+        about = observation.context
+        yield (about, better.text, worse.text), (about, worse.text, better.text)
 
 
 def is_good(observation: Observation) -> bool | None:
-    """What a thumb or stars call a reply; None where they take no side."""
+    """What a thumb or stars call a reply; None where they take no side, and for every other kind."""
     if observation.kind == "thumb":
         return bool(observation.outcome == 1)
-    if LOW_STARS < observation.outcome < HIGH_STARS:
+    if observation.kind != "stars" or LOW_STARS < observation.outcome < HIGH_STARS:
         return None
     return bool(observation.outcome >= HIGH_STARS)
+
+
+def preferred(observation: Observation) -> Iterator[tuple[Reply, Reply]]:
+    """(better, worse) of an edit, or of every two replies of a ranking that do not tie and are not the same words."""
+    if observation.kind not in ("edit", "ranking"):
+        return
+    order = ((0,), (1,)) if observation.kind == "edit" else observation.outcome
+    for better, worse in combinations(order, 2):
+        for a, b in product(better, worse):
+            if observation.replies[a].text != observation.replies[b].text:
+                yield observation.replies[a], observation.replies[b]
 
 
 def _repeated(observations: Iterable[Observation]) -> set[str]:
@@ -135,25 +140,19 @@ def _content(observation: Observation) -> object:
 
 def _burst_shares(observations: Sequence[Observation]) -> dict[str, float]:
     """By id, the share of its weight that feedback in a burst keeps."""
-    gaps = [0.0] + [_seconds(b) - _seconds(a) for a, b in pairwise(observations)]
-    run, runs = 0, []
-    for previous, observation, gap in zip([None, *observations], observations, gaps, strict=False):
-        alike = previous is not None and _burst_key(previous) == _burst_key(observation)
-        run += not (alike and gap <= BURST_GAP_S)
-        runs.append(run)
-    shares: dict[str, float] = {}
-    for _, members in groupby(zip(runs, observations, strict=True), key=lambda pair: pair[0]):
-        burst: Collection[Observation] = [observation for _, observation in members]
-        if len(burst) >= BURST_LENGTH:
-            shares |= {o.feedback_id: BURST_COUNTS_AS / len(burst) for o in burst}
-    return shares
+    runs: list[list[Observation]] = []
+    for observation in observations:
+        if runs and _follows(runs[-1][-1], observation):
+            runs[-1].append(observation)
+        else:
+            runs.append([observation])
+    return {o.feedback_id: BURST_COUNTS_AS / len(run) for run in runs if len(run) >= BURST_LENGTH for o in run}
 
 
-def _burst_key(observation: Observation) -> object:
-    """What makes ratings alike; nobody gives edits, rankings or comments without looking."""
-    if observation.kind in ("thumb", "stars"):
-        return (observation.kind, observation.outcome)
-    return observation.feedback_id
+def _follows(earlier: Observation, later: Observation) -> bool:
+    """Whether two ratings are alike and close; nobody gives edits, rankings or comments without looking."""
+    alike = later.kind in ("thumb", "stars") and (earlier.kind, earlier.outcome) == (later.kind, later.outcome)
+    return alike and _seconds(later) - _seconds(earlier) <= BURST_GAP_S
 
 
 def _seconds(observation: Observation) -> float:

@@ -7,5 +7,6 @@ import os
 # another; with more threads than free cores that made one decoding step take seconds instead of 0.2 s. Waiting
 # passively costs little when the machine is free. It must be set before torch is imported for the first time.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-# It warns that the package `kernels` is not there. It is left out on purpose: importing it asks the model hub.
-logging.getLogger("bitsandbytes.backends.cpu.ops").setLevel(logging.ERROR)
+# bitsandbytes warns, at every import on a CPU, that the package `kernels` is not there. It is left out on purpose:
+# importing it asks the model hub.
+logging.getLogger("bitsandbytes").setLevel(logging.ERROR)

@@ -9,7 +9,6 @@ from __future__ import annotations
 import argparse
 import errno
 import importlib
-import logging
 import os
 import sys
 import traceback
@@ -136,7 +135,7 @@ def add_serving(parser: argparse.ArgumentParser | argparse._ArgumentGroup) -> No
         "--log-level",
         choices=("debug", "info", "warning", "error"),
         default=argparse.SUPPRESS,
-        help="what the chat server writes into logs/chat.log (default: info)",
+        help="what chat server and learner write into logs/ (default: info)",
     )
     parser.add_argument(
         "--log-json", action="store_true", default=argparse.SUPPRESS, help="as one JSON object a line"
@@ -293,8 +292,6 @@ def set_environment(options: argparse.Namespace) -> None:
     os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
-    # It warns, at every import on a CPU, about a package that is left out on purpose.
-    logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
 
 
 def run(options: argparse.Namespace) -> int:

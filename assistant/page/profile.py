@@ -14,8 +14,8 @@ import gradio as gr
 from assistant.page.component import make_panel
 from assistant.page.status import status_view
 from assistant.services import Services
-from data.evidence import data_quality, outcomes
-from data.quality import WHY
+from data.evidence import load_evidence, outcomes
+from data.quality import WHY, quality_counts
 from data.store import Store
 from data.types import (
     BASE_VERSION,
@@ -55,13 +55,14 @@ def profile_view(store: Store, user_id: str) -> dict[str, Any]:
     ended = next((run for run in runs if run.state not in ("queued", "running")), None)
     counts = store.feedback_counts(user_id)
     newest = store.newest_standing_feedback(user_id, RATINGS_SHOWN)
-    outcome = outcomes(store, user_id, newest)
+    evidence = load_evidence(store, user_id)
+    outcome = outcomes(store, user_id, newest, evidence)
     return {
         "status": status_view(store, user_id),
         "counts": [{"kind": kind, "count": counts.get(kind, 0)} for kind in FEEDBACK_KINDS],
         "quality": [
             {"code": code, "count": count, "text": WHY[code]}
-            for code, count in data_quality(store, user_id).items() if count
+            for code, count in quality_counts(evidence).items() if count
         ],
         "learnt": [dict(statement) for statement in report.get("learnt", [])],
         "last_run": _run(ended) if ended else None,

@@ -13,11 +13,11 @@ from data.types import Comparison, FeedbackEvent, FeedbackKind
 
 MIN_REPLIES, MAX_REPLIES = 2, 8
 
-_LATER = """LEFT JOIN feedback AS newer ON newer.supersedes = feedback.id
+_EVENT = """SELECT feedback.*, newer.id AS superseded_by, retractions.id AS retracted_by FROM feedback
+    LEFT JOIN feedback AS newer ON newer.supersedes = feedback.id
     LEFT JOIN retractions ON retractions.feedback_id = feedback.id"""
-_EVENT = f"SELECT feedback.*, newer.id AS superseded_by, retractions.id AS retracted_by FROM feedback {_LATER}"
 # The conversation that an event is about, reached through its message or through its comparison.
-_ABOUT = """LEFT JOIN messages ON messages.id = feedback.message_id
+ABOUT = """LEFT JOIN messages ON messages.id = feedback.message_id
     LEFT JOIN comparisons ON comparisons.id = feedback.comparison_id
     JOIN conversations
         ON conversations.id = coalesce(messages.conversation_id, comparisons.conversation_id)"""
@@ -120,14 +120,14 @@ class Feedback(Connected):
     def standing_feedback(self, user_id: str) -> list[FeedbackEvent]:
         """What counts now, oldest first: not superseded, not retracted, its conversation not deleted."""
         rows = self._all_rows(
-            f"{_EVENT} {_ABOUT} WHERE feedback.user_id = ? AND {_STANDS} ORDER BY feedback.id", (user_id,)
+            f"{_EVENT} {ABOUT} WHERE feedback.user_id = ? AND {_STANDS} ORDER BY feedback.id", (user_id,)
         )
         return [event_of(row) for row in rows]
 
     def newest_standing_feedback(self, user_id: str, limit: int) -> list[FeedbackEvent]:
         """The last pieces that count now, newest first."""
         rows = self._all_rows(
-            f"{_EVENT} {_ABOUT} WHERE feedback.user_id = ? AND {_STANDS} ORDER BY feedback.id DESC LIMIT ?",
+            f"{_EVENT} {ABOUT} WHERE feedback.user_id = ? AND {_STANDS} ORDER BY feedback.id DESC LIMIT ?",
             (user_id, limit),
         )
         return [event_of(row) for row in rows]
@@ -137,7 +137,7 @@ class Feedback(Connected):
     ) -> dict[str, dict[FeedbackKind, FeedbackEvent]]:
         """The standing feedback on each of these messages by kind; messages without any are left out."""
         rows = self._all_rows(
-            f"{_EVENT} {_ABOUT} WHERE feedback.user_id = ? AND {_STANDS}"
+            f"{_EVENT} {ABOUT} WHERE feedback.user_id = ? AND {_STANDS}"
             " AND feedback.message_id IN (SELECT value FROM json_each(?)) ORDER BY feedback.id",
             (user_id, to_json(list(message_ids))),
         )

@@ -8,6 +8,7 @@ from typing import Any
 from data.errors import Conflict, Invalid, NotFound, TakenBack
 from data.ids import utc_now
 from data.store.connection import Connected, Connection, Row, from_json, to_json
+from data.store.feedback import ABOUT
 from data.store.runs import end_run
 from data.types import (
     BASE_VERSION,
@@ -122,13 +123,9 @@ class Learning(Connected):
 
     def _require_trained_on(self, db: Connection, run_id: str) -> None:
         gone = db.execute(
-            """SELECT count(*) AS n FROM feedback_use
+            f"""SELECT count(*) AS n FROM feedback_use
             JOIN feedback ON feedback.id = feedback_use.feedback_id
-            LEFT JOIN retractions ON retractions.feedback_id = feedback.id
-            LEFT JOIN messages ON messages.id = feedback.message_id
-            LEFT JOIN comparisons ON comparisons.id = feedback.comparison_id
-            JOIN conversations
-                ON conversations.id = coalesce(messages.conversation_id, comparisons.conversation_id)
+            LEFT JOIN retractions ON retractions.feedback_id = feedback.id {ABOUT}
             WHERE run_id = ? AND feedback_use.role <> 'left out'
                 AND (retractions.id IS NOT NULL OR conversations.deleted_at IS NOT NULL)""",
             (run_id,),

@@ -6,6 +6,7 @@ from data.edits import edit_weight
 from data.errors import NotFound
 from data.quality import WHY
 from data.store.connection import Connected, Row, from_json
+from data.store.feedback import ABOUT
 from data.types import FeedbackOutcome
 
 HELD_OUT_WHY = "set aside to check that what is learnt from the rest is true"
@@ -21,10 +22,7 @@ class Outcomes(Connected):
             " messages.content AS original FROM feedback"
             " LEFT JOIN feedback AS newer ON newer.supersedes = feedback.id"
             " LEFT JOIN retractions ON retractions.feedback_id = feedback.id"
-            " LEFT JOIN messages ON messages.id = feedback.message_id"
-            " LEFT JOIN comparisons ON comparisons.id = feedback.comparison_id"
-            " JOIN conversations ON conversations.id ="
-            " coalesce(messages.conversation_id, comparisons.conversation_id)"
+            f" {ABOUT}"
             " WHERE feedback.id = ? AND feedback.user_id = ?",
             (feedback_id, user_id),
         )

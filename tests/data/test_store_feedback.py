@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from data.errors import Conflict, Invalid, NotFound
-from data.evidence import data_quality, outcomes
-from data.quality import WHY
+from data.evidence import load_evidence, outcomes
+from data.quality import WHY, quality_counts
 from data.types import FeedbackUse
 
 
@@ -206,7 +206,8 @@ def test_what_the_next_update_will_leave_out_or_weigh_less_says_so_before(store,
         "waiting", f"Waiting for the next update ({WHY['too_fast']}).",
     )  # fmt: skip
     assert found[small.id].text == "Waiting for the next update."
-    assert data_quality(store, user) == {code: int(code in ("contradicted", "too_fast")) for code in WHY}
+    counts = quality_counts(load_evidence(store, user))
+    assert counts == {code: int(code in ("contradicted", "too_fast")) for code in WHY}
     store.retract_feedback(user, low.id)
     assert outcomes(store, user, [liked])[liked.id].code == "waiting"
 
