@@ -19,6 +19,7 @@ STORY: dict[str, Any] = {
     "model": "attune",
     "messages": [{"role": "user", "content": "Tell me a very long story about a dragon."}],
     "max_tokens": 1500,
+    "temperature": 0,  # the likeliest words go on for long; a sampled story may end at once
 }
 COLOUR = {"model": "attune", "messages": [{"role": "user", "content": "Name a colour."}], "max_tokens": 5}
 SOON_S = 5.0
