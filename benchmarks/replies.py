@@ -1,0 +1,156 @@
+"""Replies that the base model itself wrote to the project's own prompts, with what the base makes of them.
+
+`bank(...)` samples them once, at the chat's default settings and without any filter, and keeps them under build/: text,
+mean log-probability, log-probability of the question given the reply, and mean hidden states of a few layers. The
+sampling is resumable; a whole bank of the embedded model takes about an hour of two cores, a quick one some minutes.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import random
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from data.home import CHECKOUT, Home
+from data.prompts import prompt_table
+from data.types import Reply, Turn
+from learner.modeling.base import BaseModel, load_base
+from learner.modeling.decode import SamplingSettings
+from learner.policy.rollouts import sample_replies
+from learner.policy.sequences import batch_sequences, evaluate_policy
+
+SEED = 20261122
+REPLIES = 8  # to each prompt
+PROMPTS_AT_ONCE = 16
+ROWS_AT_ONCE = 64  # that are sampled together
+ROWS_A_PASS = 16
+LAYERS = (0.3, 0.5, 0.75)  # depths, as shares of all layers, whose hidden states are kept
+# The question that a reply answers is asked for in these words; only differences within one prompt are used.
+BACKWARDS = "Which question or request does this text answer?\n\n{reply}"
+
+
+@dataclass(frozen=True)
+class BankRow:
+    """One reply. Log-probabilities are in nats a token, under the frozen base at temperature 1."""
+
+    prompt: int  # index into the bank's prompts
+    text: str
+    finished: bool
+    tokens: int
+    reply_logprob: float  # of the reply after its prompt
+    question_logprob: float  # of the prompt, after the reply
+
+
+@dataclass(frozen=True)
+class Bank:
+    """`prompts` P with their `kinds`; `rows` N, those of one prompt next to each other; `hidden` (N, layers, H)."""
+
+    prompts: tuple[str, ...]
+    kinds: tuple[str, ...]
+    rows: tuple[BankRow, ...]
+    hidden: npt.NDArray[np.float32]
+
+    def of_prompt(self, prompt: int) -> list[int]:
+        """Row numbers of one prompt's replies."""
+        return [i for i, row in enumerate(self.rows) if row.prompt == prompt]
+
+    def reply(self, row: int) -> Reply:
+        return Reply(self.rows[row].text, self.rows[row].finished)
+
+    def context(self, row: int) -> tuple[Turn, ...]:
+        return (Turn("user", self.prompts[self.rows[row].prompt]),)
+
+
+def bank(home: Home, model: str = "embedded", quick: bool = False) -> Bank:
+    """The bank of this model, made or completed as needed; a quick one has every eighth prompt."""
+    table = list(prompt_table())
+    random.Random(SEED).shuffle(table)  # so that every part of it has every kind of prompt
+    table = table[: len(table) // 8] if quick else table
+    prompts, kinds = tuple(row["text"] for row in table), tuple(row["kind"] for row in table)
+    base: BaseModel | None = None
+    rows: list[BankRow] = []
+    hidden: list[npt.NDArray[np.float32]] = []
+    name = f"{Path(model).stem}{'-quick' if quick else ''}"
+    folder = CHECKOUT / "build" / "bench" / f"replies-{name}"
+    folder.mkdir(parents=True, exist_ok=True)
+    for start in range(0, len(prompts), PROMPTS_AT_ONCE):
+        written = folder / f"{start:04d}.jsonl"
+        if not written.exists():
+            base = base or load_base(model, home.models_dir, trainable=False)
+            _write(base, prompts[start : start + PROMPTS_AT_ONCE], start, written)
+            print(f"{min(start + PROMPTS_AT_ONCE, len(prompts))} of {len(prompts)} prompts answered", flush=True)
+        rows += [BankRow(**json.loads(line)) for line in written.read_text(encoding="utf-8").splitlines()]
+        hidden.append(np.load(written.with_suffix(".npy"), allow_pickle=False).astype(np.float32))
+    return Bank(prompts, kinds, tuple(rows), np.concatenate(hidden))
+
+
+def _write(base: BaseModel, prompts: Sequence[str], first: int, path: Path) -> None:
+    """Answer `prompts`, whose numbers begin at `first`; the rows' file comes last and says that both are whole."""
+    queries = [base.encode_chat((Turn("user", prompt),)) for prompt in prompts for _ in range(REPLIES)]
+    seeds = [SEED + first * REPLIES + i for i in range(len(queries))]
+    rollouts = sample_replies(base, None, queries, SamplingSettings(), seeds, max_rows=ROWS_AT_ONCE)
+    order = sorted(range(len(rollouts)), key=lambda i: len(rollouts[i].response))
+    rows: list[BankRow | None] = [None] * len(rollouts)
+    hidden: list[npt.NDArray[np.float16] | None] = [None] * len(rollouts)
+    for start in range(0, len(order), ROWS_A_PASS):
+        part = order[start : start + ROWS_A_PASS]
+        forwards, states = measure(base, [queries[i] for i in part], [rollouts[i].response for i in part], LAYERS)
+        asked = [prompts[i // REPLIES] for i in part]
+        backwards, _ = measure(
+            base,
+            [base.encode_chat((Turn("user", BACKWARDS.format(reply=rollouts[i].reply.text)),)) for i in part],
+            [base.encode_reply(question) for question in asked],
+        )
+        for n, i in enumerate(part):
+            reply, length = rollouts[i].reply, len(rollouts[i].response)
+            rows[i] = BankRow(first + i // REPLIES, reply.text, reply.finished, length, forwards[n], backwards[n])
+            hidden[i] = states[n]
+    np.save(path.with_suffix(".npy"), np.stack([h for h in hidden if h is not None]))
+    lines = [json.dumps(asdict(row), ensure_ascii=False) + "\n" for row in rows if row is not None]
+    partial = path.with_suffix(".partial")
+    partial.write_text("".join(lines), encoding="utf-8")
+    partial.rename(path)
+
+
+@torch.inference_mode()
+def measure(
+    base: BaseModel, queries: Sequence[list[int]], responses: Sequence[list[int]], layers: Sequence[float] = ()
+) -> tuple[list[float], npt.NDArray[np.float16]]:
+    """Of each response under the plain base: mean log-probability of its tokens, and mean hidden states `(B, layers, H)`.
+
+    `layers` are depths as shares of all layers.
+    """
+    batch = batch_sequences(queries, responses, base.pad_id, base.device)
+    states: list[list[torch.Tensor]] = [[] for _ in queries]
+
+    def keep(module: object, inputs: object, output: torch.Tensor | tuple[torch.Tensor, ...]) -> None:
+        hidden = output[0] if isinstance(output, tuple) else output
+        for row, (query, response) in enumerate(zip(queries, responses, strict=True)):
+            states[row].append(hidden[row, len(query) : len(query) + len(response)].float().mean(0))
+
+    blocks = base.model.get_decoder().layers
+    hooks = [blocks[round(share * len(blocks))].register_forward_hook(keep) for share in layers]
+    try:
+        logprobs = evaluate_policy(base, None, batch, temperature=1.0).logprobs
+    finally:
+        for hook in hooks:
+            hook.remove()
+    means = [float(x) for x in logprobs.sum(-1) / batch.response_mask.sum(-1)]
+    kept = torch.stack([torch.stack(row) for row in states]).cpu().numpy() if layers else np.zeros((len(queries), 0, 0))
+    return means, kept.astype(np.float16)
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description="Sample the bank of replies now.")
+    parser.add_argument("--home")
+    parser.add_argument("--quick", action="store_true")
+    given = parser.parse_args()
+    found = bank(Home.locate(given.home), quick=given.quick)
+    print(f"{len(found.rows)} replies to {len(found.prompts)} prompts")
