@@ -23,7 +23,7 @@ from data.evidence import load_evidence
 from data.home import Home
 from data.quality import quality_counts
 from data.store.settings import MAX_NOTE_CHARS, MAX_NOTES, MAX_PROMPT_CHARS
-from data.types import BASE_VERSION, AdapterVersion
+from data.types import BASE_VERSION, REWARD_KINDS, AdapterVersion
 
 router = APIRouter(prefix="/v1/profile")
 
@@ -55,6 +55,7 @@ SETTINGS = {
         "quiet_minutes": {"type": "number", "minimum": 0, "maximum": 1440},
         "language": {"enum": ["en", "zh"]},
         "theme": {"enum": ["auto", "light", "dark"]},
+        "reward_model": {"enum": list(REWARD_KINDS)},
         "offer_comparisons": {"type": "boolean"},
     },
     "additionalProperties": False,

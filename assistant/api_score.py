@@ -14,9 +14,8 @@ from assistant.api_requests import MAX_MESSAGES, ChatMessage, Text
 from assistant.services import Services
 from data.errors import AttuneError, Conflict, Invalid
 from data.types import BASE_VERSION, Reply
-from learner.reward.features import FEATURE_NAMES
+from learner.reward.features import FEATURE_NAMES, uncentred
 from learner.reward.model import RewardModel
-from learner.update import uncentred
 
 router = APIRouter(prefix="/v1/profile")
 MAX_REPLIES = 64

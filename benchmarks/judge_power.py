@@ -23,8 +23,8 @@ from learner.evaluation.gate import win_rate
 from learner.reward.design import build_design, join
 from learner.reward.evidence import evidence_gain
 from learner.reward.features import Array
+from learner.reward.features import uncentred
 from learner.reward.model import fit
-from learner.update import uncentred
 
 CUTS = (10, 20, 40)  # words
 PESSIMISM = 0.5

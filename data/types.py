@@ -19,6 +19,8 @@ PublicationReason = Literal["promoted", "rollback", "auto_rollback", "reset", "i
 OutcomeCode = Literal["waiting", "used", "held_out", "left_out", "superseded", "retracted"]
 
 FEEDBACK_KINDS: tuple[FeedbackKind, ...] = ("thumb", "stars", "comment", "edit", "ranking")
+RewardKind = Literal["bayesian", "linear", "neural", "length", "auto"]
+REWARD_KINDS: tuple[RewardKind, ...] = ("bayesian", "linear", "neural", "length", "auto")
 BASE_VERSION = 0  # the version number of the model without an adapter
 
 

@@ -76,6 +76,24 @@ class PPOConfig:
 
 
 @dataclass(frozen=True)
+class NeuralRewardConfig:
+    """The neural kind of reward model (learner/reward/neural.py)."""
+
+    lora: LoraSettings = field(default_factory=LoraSettings)
+    learning_rate: float = 1e-4
+    head_learning_rate: float = 1e-3
+    weight_decay: float = 0.01
+    max_grad_norm: float = 1.0
+    epochs: int = 2
+    batch_size: int = 8  # pieces of feedback
+    centring: float = 0.01  # of (r+ + r-)^2: Eisenstein et al. 2023, "Helping or herding?"
+    context_tokens: int = 512
+    reply_tokens: int = 256
+    texts_at_once: int = 16  # replies that are scored together; memory only, not the result
+    least_pieces: int = 200  # `auto` tries it from here on: before, it only learns by heart
+
+
+@dataclass(frozen=True)
 class GateConfig:
     prompts: int = 64  # gate-only prompts that candidate and live version answer with the same seeds
     alpha: float = 0.05  # over all updates of one person
@@ -97,6 +115,7 @@ class LearnerConfig:
     warm_start: WarmStartConfig = field(default_factory=WarmStartConfig)
     ppo: PPOConfig = field(default_factory=PPOConfig)
     gate: GateConfig = field(default_factory=GateConfig)
+    neural: NeuralRewardConfig = field(default_factory=NeuralRewardConfig)
     start_from: Literal["base", "live"] = "base"  # base: a retracted rating is truly gone from the next version
     base_replies: int = 2  # base replies a prompt on which features are centred
     budget_minutes: float = 10.0  # of warm start and PPO

@@ -17,11 +17,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
-import numpy as np
-
 from data.preferences import demonstrations
 from data.prompts import context_key, general_prompts, neutral_chat, neutral_text
-from data.types import Evidence, FeedbackUse, Reply, Turn
+from data.types import Evidence, FeedbackUse, Reply, RewardKind, Turn
 from learner.config import LearnerConfig, LoraSettings
 from learner.evaluation import gate
 from learner.evaluation.metrics import (
@@ -38,13 +36,17 @@ from learner.policy.contexts import within
 from learner.policy.ppo import Context, LearningError, train_ppo
 from learner.policy.rollouts import Rollout
 from learner.policy.warm_start import WarmStartResult, demonstration_batch, kl_to_base, sample, warm_start
+from learner.reward import neural
+from learner.reward.choice import Utility, choose
 from learner.reward.design import build_design, join
+from learner.reward.drift import change_of_taste, forgetting
 from learner.reward.evidence import evidence_gain
 from learner.reward.explain import explain
-from learner.reward.features import FEATURE_NAMES, Array, centred, features_of
+from learner.reward.features import Array, uncentred
 from learner.reward.model import RewardModel, fit
 
 CANDIDATE, LIVE = "candidate", "live"  # names of the adapters while the update runs
+ADAPTERS = (CANDIDATE, LIVE, neural.ADAPTER)
 Verdict = Literal["promoted", "rejected", "abstained"]
 
 
@@ -63,6 +65,7 @@ class Snapshot:
     live_version: int = 0
     live: tuple[lora.State, LoraSettings] | None = None
     tests_before: int = 0
+    reward_kind: RewardKind = "bayesian"
 
 
 @dataclass(frozen=True)
@@ -80,12 +83,12 @@ class Candidate:
 
 def update(snapshot: Snapshot, base: BaseModel, config: LearnerConfig, monitor: Monitor) -> Candidate:
     """Raises what the monitor raises (Cancelled), and LearningError where learning itself went wrong."""
-    for name in (CANDIDATE, LIVE):
+    for name in ADAPTERS:
         base.remove_adapter(name)
     try:
         return _update(snapshot, base, config, monitor)
     finally:
-        for name in (CANDIDATE, LIVE):
+        for name in ADAPTERS:
             base.remove_adapter(name)
 
 
@@ -116,17 +119,26 @@ def _update(snapshot: Snapshot, base: BaseModel, config: LearnerConfig, monitor:
     report["evidence"] = asdict(test) | {"test_number": number}
     if not test.learnable:
         return Candidate("abstained", f"Nothing was learnt: {test.reason}.", report, uses)
+    change = change_of_taste(join(train, held_out))
+    report["change_of_taste"] = asdict(change) if change else None
+    train, held_out = forgetting(train, change), forgetting(held_out, change)
     # The optimiser sees the training side alone; the judge knows all feedback, and how much it does not know.
     reward_model, judge = fit(train), fit(join(train, held_out))
     report["learnt"] = [asdict(statement) for statement in explain(reward_model, train)]
-    reward = PersonalReward(reward_model, snapshot, config.ppo.pessimism)
+    chosen = choose(
+        snapshot.reward_kind, train, held_out, train_side, base, config.neural, config.ppo.pessimism, config.seed,
+        lambda step, steps, loss: monitor.report("reward model", step / steps, {"reward/loss": loss}),
+    )  # fmt: skip
+    report["reward_model"] = {"kind": chosen.kind, "gains": chosen.gains}
+    reward_model = chosen.model or reward_model
+    reward = PersonalReward(chosen.utility, snapshot)
     monitor.report("reward model", 1.0, {"reward/gain": test.gain})
 
     # 3. warm start
     monitor.seconds_left("learning")  # the budget of warm start and PPO begins here
     start = snapshot.live if config.start_from == "live" and snapshot.live else None
     settings = start[1] if start else config.lora
-    base.add_adapter(CANDIDATE, settings, start[0] if start else None)
+    base.add_adapter(CANDIDATE, settings, start[0] if start else None, config.seed)
     before = lora.state_sha256(base.adapter_state(CANDIDATE))
     shown = short_demonstrations(snapshot, base, config)
     prompts = rollout_prompts(snapshot, base, config)
@@ -169,27 +181,18 @@ def _update(snapshot: Snapshot, base: BaseModel, config: LearnerConfig, monitor:
 
 
 class PersonalReward:
-    """The pessimistic personal reward in population standard deviations of the base's own replies."""
+    """The utility in population standard deviations of the base's own replies."""
 
-    def __init__(self, model: RewardModel, snapshot: Snapshot, pessimism: float) -> None:
-        self._model = model
-        self._pessimism = pessimism
+    def __init__(self, utility: Utility, snapshot: Snapshot) -> None:
+        self._utility = utility
         contexts = {context_key(o.context): o.context for o in snapshot.evidence.observations}
         said = [(context, r) for key, context in contexts.items() for r in snapshot.base_replies.get(key, ())]
-        utilities = model.pessimistic(uncentred(*zip(*said, strict=True)), pessimism)
+        utilities = utility(*zip(*said, strict=True))
         self._mean, self._sd = float(utilities.mean()), max(float(utilities.std()), 1e-6)
 
     def __call__(self, contexts: Sequence[Context], replies: Sequence[Reply]) -> Array:
         """Scores (N,). Not centred on the prompt's base replies: what they share cancels in the advantages."""
-        phi = uncentred(contexts, replies)
-        return (self._model.pessimistic(phi, self._pessimism) - self._mean) / self._sd
-
-
-def uncentred(contexts: Sequence[Context], replies: Sequence[Reply]) -> Array:
-    """Features (N, F) in population standard deviations from the population's mean."""
-    nothing = np.zeros((0, len(FEATURE_NAMES)))
-    raw = [features_of(context, [reply]) for context, reply in zip(contexts, replies, strict=True)]
-    return centred(np.concatenate(raw), nothing)
+        return (self._utility(contexts, replies) - self._mean) / self._sd
 
 
 def short_demonstrations(

@@ -209,6 +209,7 @@ class Learner:
             evidence=evidence,
             base_replies=self.base_replies(evidence, base, config, monitor),
             system_prompt=str(self.store.settings(run.user_id)["system_prompt"]),
+            reward_kind=self.store.settings(run.user_id)["reward_model"],
             live_version=number,
             live=live,
             # too little feedback to test anything spends nothing

@@ -9,6 +9,7 @@ from typing import Any
 from data.errors import Invalid
 from data.ids import is_id, utc_now
 from data.store.connection import Connected, from_json, to_json
+from data.types import REWARD_KINDS
 
 MAX_PROMPT_CHARS = 20_000
 MAX_NOTES, MAX_NOTE_CHARS = 200, 2_000
@@ -47,6 +48,11 @@ _SETTINGS: dict[str, tuple[Any, Callable[[Any], bool], str]] = {
     "quiet_minutes": (5.0, _number(0.0, 1440.0), "a number of minutes from 0 to 1440"),
     "language": ("en", lambda value: value in ("en", "zh"), '"en" or "zh"'),
     "theme": ("auto", lambda value: value in ("auto", "light", "dark"), '"auto", "light" or "dark"'),
+    "reward_model": (
+        "bayesian",
+        lambda value: value in REWARD_KINDS,
+        ", ".join(f'"{kind}"' for kind in REWARD_KINDS[:-1]) + f' or "{REWARD_KINDS[-1]}"',
+    ),
     "offer_comparisons": (True, _is_bool, "true or false"),
 }
 DEFAULTS: Mapping[str, Any] = {key: default for key, (default, _, _) in _SETTINGS.items()}

@@ -94,11 +94,14 @@ class BaseModel:
     def adapter_names(self) -> set[str]:
         return set(self._settings)
 
-    def add_adapter(self, name: str, settings: LoraSettings, state: lora.State | None = None) -> None:
-        """Add an adapter; without `state` it is new (B = 0, so that it changes nothing yet)."""
+    def add_adapter(
+        self, name: str, settings: LoraSettings, state: lora.State | None = None, seed: int = 0
+    ) -> None:
+        """Add an adapter; without `state` it is new: B = 0, so that it changes nothing yet, and A drawn with `seed`."""
         config = lora.peft_config(settings)
-        with warnings.catch_warnings():
+        with warnings.catch_warnings(), torch.random.fork_rng():
             warnings.simplefilter("ignore")
+            torch.manual_seed(seed)
             if self._peft is None:
                 self._peft = get_peft_model(self.model, config, adapter_name=name)
             else:

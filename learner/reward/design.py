@@ -16,12 +16,19 @@ import numpy as np
 import numpy.typing as npt
 
 from data.prompts import context_key
-from data.types import Observation, Reply
+from data.types import Observation, Reply, Turn
 from learner.reward.features import FEATURE_NAMES, Array, centred, features, features_of
 from learner.reward.wishes import wishes_in
 
 IntArray = npt.NDArray[np.int64]
 MAX_RANKED = 8  # as many replies as a comparison may show; 2^8 sets are still quickly enumerated
+
+
+class Text(NamedTuple):
+    """A reply with the conversation that it answers."""
+
+    context: tuple[Turn, ...]
+    reply: Reply
 
 
 class Ranking(NamedTuple):
@@ -75,6 +82,7 @@ class Design:
     stars: IntArray  # (S, 3)
     rankings: tuple[Ranking, ...] = ()
     wishes: tuple[Wish, ...] = ()
+    texts: tuple[Text, ...] = ()  # R, where the rows came from texts: for scores that are not made of features
     choices: Choices = field(init=False)
 
     def __post_init__(self) -> None:
@@ -124,6 +132,7 @@ class Design:
                 for w in self.wishes
                 if keep_wishes or own(w.observation)
             ),
+            texts=self.texts,
         )
 
 
@@ -151,6 +160,7 @@ def build_design(
         stars=_table(builder.stars),
         rankings=tuple(builder.rankings),
         wishes=tuple(builder.wishes),
+        texts=tuple(builder.texts),
     )
 
 
@@ -177,6 +187,7 @@ def join(first: Design, second: Design) -> Design:
         + tuple(Ranking(o + n, tuple(i + r for i in rows), order) for o, rows, order in second.rankings),
         wishes=first.wishes
         + tuple(w._replace(observation=w.observation + n * (w.observation >= 0)) for w in second.wishes),
+        texts=first.texts + second.texts,
     )
 
 
@@ -188,6 +199,7 @@ class _Builder:
         self.base_phi: dict[str, Array] = {}
         self.rated_row: dict[tuple[str, Reply], int] = {}
         self.rows: list[Array] = []
+        self.texts: list[Text] = []
         self.edits: list[tuple[int, int, int]] = []
         self.thumbs: list[tuple[int, int, int]] = []
         self.stars: list[tuple[int, int, int]] = []
@@ -199,6 +211,7 @@ class _Builder:
         if key not in self.base_phi:
             self.base_phi[key] = features_of(observation.context, self.base_replies.get(key, ()))
         self.rows.append(centred(features(observation.context, reply), self.base_phi[key]))
+        self.texts.append(Text(observation.context, reply))
         return len(self.rows) - 1
 
     def shared_row(self, observation: Observation) -> int:

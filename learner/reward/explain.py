@@ -187,6 +187,8 @@ def influence(model: RewardModel, design: Design) -> Array:
     for wish in design.wishes:
         if wish.observation >= 0:
             distance = model.config.tau * wish.mean - model.w[wish.feature]
-            pull[wish.observation, wish.feature] += distance / (model.config.tau * wish.sd) ** 2
+            pull[wish.observation, wish.feature] += (
+                design.weight[wish.observation] * distance / (model.config.tau * wish.sd) ** 2
+            )
     moved: Array = pull @ model.covariance
     return moved[:, : len(model.w)]

@@ -102,6 +102,13 @@ def centred(phi: Array, base_phi: Array) -> Array:
     return clipped
 
 
+def uncentred(contexts: Sequence[Sequence[Turn]], replies: Sequence[Reply]) -> Array:
+    """Features (N, F) in population standard deviations from the population's mean."""
+    nothing = np.zeros((0, len(FEATURE_NAMES)))
+    raw = [features(context, reply) for context, reply in zip(contexts, replies, strict=True)]
+    return centred(np.array(raw).reshape(-1, len(FEATURE_NAMES)), nothing)
+
+
 def _structure(text: str) -> dict[str, float]:
     """Layout and punctuation: what can be seen without reading the words."""
     code_chars = sum(len(m) for m in _FENCE.findall(text))

@@ -88,7 +88,8 @@ def prior_of(design: Design, config: RewardConfig) -> Prior:
     mean[gaps] = np.log(config.gap)
     mean[features + lk.LOG_TIE] = np.log(config.tie)
     for wish in design.wishes:
-        old, new = precision[wish.feature, wish.feature], (config.tau * wish.sd) ** -2.0
+        counts = design.weight[wish.observation] if wish.observation >= 0 else 1.0
+        old, new = precision[wish.feature, wish.feature], counts * (config.tau * wish.sd) ** -2.0
         mean[wish.feature] = (old * mean[wish.feature] + new * config.tau * wish.mean) / (old + new)
         precision[wish.feature, wish.feature] = old + new
     return Prior(mean, precision)
@@ -109,6 +110,7 @@ class RewardModel:
     counts: Mapping[str, int] = field(default_factory=dict)  # observations by kind
     converged: bool = True
     iterations: int = 0
+    kind: str = "bayesian"  # or how else the weights were found (kinds.py)
 
     @property
     def w(self) -> Array:
@@ -170,7 +172,7 @@ class RewardModel:
         save_file({k: np.ascontiguousarray(v) for k, v in arrays.items()}, str(folder / "reward.safetensors"))
         card = {
             "format": FORMAT,
-            "kind": "bayesian",
+            "kind": self.kind,
             "features": list(self.feature_names),
             "config": asdict(self.config),
             "counts": dict(self.counts),
@@ -202,6 +204,7 @@ class RewardModel:
             counts=card["counts"],
             converged=card["converged"],
             iterations=card["iterations"],
+            kind=card["kind"],
         )
 
 
@@ -224,6 +227,18 @@ def fit(design: Design, config: RewardConfig = DEFAULTS) -> RewardModel:
         converged=converged,
         iterations=iterations,
     )
+
+
+def log_evidence(model: RewardModel, design: Design) -> float:
+    """Log of the integral of likelihood times prior over all parameters, by Laplace at the model's mode.
+
+    `design`: what the model was fitted on. An empty design has evidence 1 (0.0); wishes move the prior and are not
+    themselves predicted.
+    """
+    prior = prior_of(design, model.config)
+    value = _log_posterior(model.theta, lk.gather(design), prior)
+    determinants = np.linalg.slogdet(prior.precision)[1] + np.linalg.slogdet(model.covariance)[1]
+    return value + 0.5 * float(determinants)
 
 
 def fit_intercepts(design: Design, config: RewardConfig = DEFAULTS) -> Array:
