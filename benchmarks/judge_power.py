@@ -22,8 +22,7 @@ from learner.config import GateConfig
 from learner.evaluation.gate import win_rate
 from learner.reward.design import build_design, join
 from learner.reward.evidence import evidence_gain
-from learner.reward.features import Array
-from learner.reward.features import uncentred
+from learner.reward.features import Array, uncentred
 from learner.reward.model import fit
 
 CUTS = (10, 20, 40)  # words

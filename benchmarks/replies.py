@@ -27,6 +27,7 @@ from learner.policy.rollouts import sample_replies
 from learner.policy.sequences import batch_sequences, evaluate_policy
 
 SEED = 20261122
+PROMPTS = 176  # of the project's own, drawn from all kinds
 REPLIES = 8  # to each prompt
 PROMPTS_AT_ONCE = 16
 ROWS_AT_ONCE = 64  # that are sampled together
@@ -69,10 +70,10 @@ class Bank:
 
 
 def bank(home: Home, model: str = "embedded", quick: bool = False) -> Bank:
-    """The bank of this model, made or completed as needed; a quick one has every eighth prompt."""
+    """The bank of this model, made or completed as needed; a quick one has an eighth of the prompts."""
     table = list(prompt_table())
     random.Random(SEED).shuffle(table)  # so that every part of it has every kind of prompt
-    table = table[: len(table) // 8] if quick else table
+    table = table[: PROMPTS // 8 if quick else PROMPTS]
     prompts, kinds = tuple(row["text"] for row in table), tuple(row["kind"] for row in table)
     base: BaseModel | None = None
     rows: list[BankRow] = []
@@ -123,7 +124,7 @@ def _write(base: BaseModel, prompts: Sequence[str], first: int, path: Path) -> N
 def measure(
     base: BaseModel, queries: Sequence[list[int]], responses: Sequence[list[int]], layers: Sequence[float] = ()
 ) -> tuple[list[float], npt.NDArray[np.float16]]:
-    """Of each response under the plain base: mean log-probability of its tokens, and mean hidden states `(B, layers, H)`.
+    """Of each response under the plain base: mean log-probability of its tokens, mean hidden states `(B, layers, H)`.
 
     `layers` are depths as shares of all layers.
     """

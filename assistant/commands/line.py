@@ -189,6 +189,7 @@ def build_parser() -> argparse.ArgumentParser:
     bench.add_argument("benchmark", choices=available_benchmarks())
     bench.add_argument("--quick", action="store_true", help="a small setting, under two minutes")
     bench.add_argument("--out", metavar="DIR", help="where the files go (default: docs/benchmarks)")
+    bench.add_argument("--data", metavar="DIR", help="public data to measure with (default: ../shared/data)")
     add_model(bench)
     add("screenshots", "make the pictures in README and docs from the real page")
     add(

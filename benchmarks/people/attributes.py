@@ -129,13 +129,22 @@ STYLE_REPORTED_ONLY: Mapping[str, Attribute] = {
 }
 CONTENT: Mapping[str, Attribute] = {
     "nature": partial(
-        rate_of, "tree* plant* flower* garden* river* sea ocean* bird* animal* forest* rain* sun sky leaf leaves water", 8
+        rate_of,
+        "tree* plant* flower* garden* river* sea ocean* bird* animal* forest* "
+        "rain* sun sky leaf leaves water",
+        8,
     ),
     "food": partial(
-        rate_of, "food* eat* cook* dish* bread tea coffee soup rice sugar salt meal* fruit* vegetable* recipe* taste* oil", 8
+        rate_of,
+        "food* eat* cook* dish* bread tea coffee soup rice sugar salt meal* "
+        "fruit* vegetable* recipe* taste* oil",
+        8,
     ),
     "machines": partial(
-        rate_of, "computer* phone* software device* machine* internet data code program* system* screen* app* electr*", 8
+        rate_of,
+        "computer* phone* software device* machine* internet data code "
+        "program* system* screen* app* electr*",
+        8,
     ),
     "feelings": partial(
         rate_of, "feel* emotion* joy sad* fear* anger angry proud lonely calm peace* worr* heart stress* comfort*", 8
@@ -148,16 +157,27 @@ CONTENT_REPORTED_ONLY: Mapping[str, Attribute] = {
         rate_of, "money pay* cost* price* job* work* business* compan* market* budget* sav* career* employ* bank*", 8
     ),
     "people": partial(
-        rate_of, "people person family families mother* father* parent* child* friend* team* group* communit* other* we", 8
+        rate_of,
+        "people person family families mother* father* parent* child* friend* "
+        "team* group* communit* other* we",
+        8,
     ),
     "health": partial(
         rate_of, "health* body sleep* exercise* doctor* pain muscle* breath* blood disease* symptom* skin medic*", 8
     ),
     "places": partial(
-        rate_of, "city cities town* country countries street* travel* house* home* room* world north south local place*", 8
+        rate_of,
+        "city cities town* country countries street* travel* house* home* "
+        "room* world north south local place*",
+        8,
     ),
     "abstract": partial(
-        rate_of, "idea* concept* meaning* reason* understand* knowledge truth importan* essential principle* process* key", 8
+        rate_of,
+        "idea* concept* meaning* reason* understand* knowledge truth importan* "
+        "essential principle* process* key",
+        8,
     ),
-    "time": partial(rate_of, "time* day* week* month* year* hour* minute* morning* night* today early late soon always", 8),
+    "time": partial(
+        rate_of, "time* day* week* month* year* hour* minute* morning* night* today early late soon always", 8
+    ),
 }

@@ -19,7 +19,7 @@ from data.types import Observation, Reply, Turn
 from learner.reward.design import build_design
 from learner.reward.features import uncentred
 from learner.reward.kinds import FITS
-from learner.reward.model import DEFAULTS
+from learner.reward.prior import DEFAULTS
 
 FILE = Path("preferences") / "pandalm_testset_v1.json"
 FOLDS = 5
@@ -32,13 +32,16 @@ def annotators(data: str | None) -> Row:
         print(f"No {FILE} under {folder}: the row of real annotators is left out (--data says where it is).")
         return {}, {}
     rows = json.loads((folder / FILE).read_text(encoding="utf-8"))
+    # a handful of replies are the bare word True
+    rows = [row for row in rows if isinstance(row["response1"], str) and isinstance(row["response2"], str)]
     right: dict[str, list[float]] = {"bayesian": [], "length": []}
     asked: list[str] = []
     for annotator in ("annotator1", "annotator2", "annotator3"):
         chosen = [row for row in rows if row[annotator] in (0, 1, 2)]
         fold = np.array([_fold(row["instruction"]) for row in chosen])
         for k in range(FOLDS):
-            train = build_design([_observation(row, row[annotator]) for row, f in zip(chosen, fold, strict=True) if f != k], {})
+            seen = [row for row, f in zip(chosen, fold, strict=True) if f != k]
+            train = build_design([_observation(row, row[annotator]) for row in seen], {})
             test = [row for row, f in zip(chosen, fold, strict=True) if f == k and row[annotator]]
             contexts = [_context(row) for row in test]
             difference = uncentred(contexts, [Reply(row["response1"]) for row in test]) - uncentred(

@@ -15,7 +15,8 @@ from learner.reward.drift import change_of_taste, forgetting
 from learner.reward.evidence import evidence_gain
 from learner.reward.features import Array
 from learner.reward.kinds import FITS
-from learner.reward.model import DEFAULTS, fit
+from learner.reward.model import fit
+from learner.reward.prior import DEFAULTS
 
 Figures = dict[str, float]
 Intervals = dict[str, tuple[float, float]]

@@ -51,7 +51,7 @@ class Trial:
             for rows in self.measured.of_prompt
         }
         self.pairs = self.pairs_of(self.tested)
-        self._ceiling_pairs = self.pairs_of(self.chosen_on + self.rated)
+        self.ceiling_pairs = self.pairs_of(self.chosen_on + self.rated)
 
     def pairs_of(self, prompts: Sequence[int]) -> IntArray:
         """(N, 2) rows of all pairs of replies to one prompt."""
@@ -87,8 +87,8 @@ class Trial:
     def ceiling(self, utility: Array, phi: Array | None = None) -> float:
         """Accuracy of the same linear utility fitted to 5,000 noise-free pairs of other prompts."""
         x = self.phi if phi is None else phi
-        order = np.random.default_rng(0).permutation(len(self._ceiling_pairs))[:CEILING_PAIRS]
-        first, second = self._ceiling_pairs[order].T
+        order = np.random.default_rng(0).permutation(len(self.ceiling_pairs))[:CEILING_PAIRS]
+        first, second = self.ceiling_pairs[order].T
         truth = np.sign(utility[first] - utility[second])
         return self.accuracy(x @ logistic_fit((x[first] - x[second]) * truth[:, None], CEILING_RIDGE), utility)
 

@@ -18,8 +18,9 @@ from learner.modeling.base import BaseModel
 from learner.reward.design import Design
 from learner.reward.features import Array, uncentred
 from learner.reward.kinds import FITS, FeatureKind, fit_score, held_out_gain, with_features
-from learner.reward.model import DEFAULTS, RewardModel
+from learner.reward.model import RewardModel
 from learner.reward.neural import NeuralReward, train_neural
+from learner.reward.prior import DEFAULTS
 
 OnStep = Callable[[int, int, float], None]
 

@@ -40,7 +40,7 @@ class Ranking(NamedTuple):
 
 
 class Wish(NamedTuple):
-    """A comment's wish for one feature: weight / tau ~ N(mean, sd^2)."""
+    """A comment's wish for the contrast of one feature (prior.py): utility along it / its prior sd ~ N(mean, sd^2)."""
 
     observation: int
     feature: int

@@ -12,13 +12,15 @@ Deterministic.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 
 import numpy as np
 
 from learner.reward.design import Design
 from learner.reward.features import Array
-from learner.reward.model import DEFAULTS, RewardConfig, fit, log_evidence
+from learner.reward.model import fit, log_evidence
+from learner.reward.prior import DEFAULTS, RewardConfig
 
 LEAST_GAIN = 2.0  # nats; measured: docs/log.md
 LEAST_NEW = 20  # pieces: fewer cannot show that they are no longer like the others
@@ -42,6 +44,7 @@ def change_of_taste(design: Design, config: RewardConfig = DEFAULTS) -> Change |
 
     Feedback is in the order of its ids, which are ULIDs and thus sort by time.
     """
+    config = replace(config, freedom=math.inf)
     order = np.argsort(np.array(design.feedback_ids), kind="stable")
     n = len(order)
     best: Change | None = None

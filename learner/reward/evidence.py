@@ -33,7 +33,8 @@ import numpy as np
 from learner.reward import likelihood as lk
 from learner.reward.design import Design, IntArray, join
 from learner.reward.features import Array
-from learner.reward.model import DEFAULTS, Prior, RewardConfig, fit, fit_intercepts, prior_of
+from learner.reward.model import fit, fit_intercepts
+from learner.reward.prior import DEFAULTS, Prior, RewardConfig, prior_of
 
 FOLDS = 5
 LEAST_EXCHANGES = 499

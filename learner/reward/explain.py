@@ -1,40 +1,44 @@
 """What was learnt, in words: "prefers shorter replies, 97 % sure, from 31 ratings".
 
-The probability is the posterior's that the weight has this sign. The ratings named with a statement are
-those that moved the weight most: to first order, rating i moved it by (posterior covariance times the
-gradient of its log-likelihood)_j, and these shares add up to the weight's distance from the prior.
+A statement is about a contrast: the difference of utility between a reply that has more of something and one that has
+less. For most features that is the feature's own weight; length is several features (a slope and hinges), so there it
+is a long reply against a short one. The probability is the posterior's that the contrast has this sign. The ratings
+named with a statement are those that moved it most: to first order, rating i moved the weights by the posterior
+covariance times the gradient of its log-likelihood, and these shares add up to their distance from the prior.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import erf, sqrt
-from typing import Literal, NamedTuple
 
 import numpy as np
 
 from learner.reward import likelihood as lk
 from learner.reward.design import Design
-from learner.reward.features import Array
+from learner.reward.features import (
+    FEATURE_NAMES,
+    REPLY_HINGES,
+    SENTENCE_HINGES,
+    Array,
+    contrast,
+    length_features,
+)
 from learner.reward.model import RewardModel
+from learner.reward.phrases import BEST_LENGTH, PHRASES, SENTENCES, Language, Words
+from learner.reward.prior import weight_variances, wish_direction
 
-Language = Literal["en", "zh"]
 LEAST_PROBABILITY = 0.8
 LEAST_SHARE = 0.005  # of all movement of a weight: less than this does not count as a rating it is from
-
-
-class Words(NamedTuple):
-    """How a feature is spoken of when its weight is positive, and when it is negative."""
-
-    more: str
-    less: str
+LENGTHS = (10, 20, 30, 40, 60, 80, 120, 160, 240)  # words, among which a best length is looked for
 
 
 @dataclass(frozen=True)
 class Statement:
     """One thing that was learnt about a person.
 
-    `probability` that the weight has this sign; `weight` in logits per population sd of the feature;
+    `probability` that the weight has this sign; `weight` in logits, between a reply with a population sd more
+    of the feature and one without (a long and a short one for lengths);
     `ratings` how many pieces of feedback bear on it; `feedback_ids` those that moved it most, most first.
     """
 
@@ -44,98 +48,16 @@ class Statement:
     weight: float
     ratings: int
     feedback_ids: tuple[str, ...]
+    best_words: int | None = None  # where a length is liked best that is neither the shortest nor the longest
 
 
-PHRASES: dict[Language, dict[str, Words]] = {
-    "en": {
-        "log_length": Words("prefers longer replies", "prefers shorter replies"),
-        "brevity": Words("likes very brief replies (under 40 words)", "finds very brief replies too brief"),
-        "sentence_length": Words("prefers longer sentences", "prefers shorter sentences"),
-        "paragraphs": Words("prefers text in several paragraphs", "prefers text in one piece"),
-        "bullets": Words("likes bullet lists", "dislikes bullet lists"),
-        "numbered_steps": Words("likes numbered steps", "dislikes numbered steps"),
-        "headings": Words("likes headings", "dislikes headings"),
-        "emphasis": Words("likes words set in bold", "dislikes words set in bold"),
-        "code": Words("likes code in replies", "would rather have no code"),
-        "emoji": Words("likes emoji", "dislikes emoji"),
-        "exclamations": Words("likes exclamation marks", "dislikes exclamation marks"),
-        "closing_question": Words("likes a question at the end", "dislikes a question at the end"),
-        "questions": Words("likes being asked on the way", "dislikes questions in the middle"),
-        "second_person": Words("likes being addressed", "prefers not being addressed"),
-        "first_person": Words("likes replies that say I or we", "dislikes replies that say I or we"),
-        "hedges": Words("prefers careful wording (might, usually)", "prefers definite statements"),
-        "formal": Words("prefers formal wording", "dislikes formal wording"),
-        "casual": Words("prefers casual wording", "dislikes casual wording"),
-        "contractions": Words("likes contractions (it's, don't)", "dislikes contractions (it's, don't)"),
-        "long_words": Words("is fine with long words", "prefers simple words"),
-        "warmth": Words("likes warm words", "prefers a sober tone"),
-        "intensifiers": Words("likes strong words (very, amazing)", "dislikes strong words (very, amazing)"),
-        "greeting": Words("likes a friendly opening", "prefers no pleasantries at the start"),
-        "closing_offer": Words("likes an offer of help at the end", "prefers no offer of help at the end"),
-        "examples": Words("likes examples", "prefers no examples"),
-        "figures": Words("likes figures", "prefers few figures"),
-        "clauses": Words("likes sentences with several clauses", "prefers plain sentences"),
-        "asides": Words("likes asides in brackets or dashes", "dislikes asides in brackets or dashes"),
-        "quotations": Words("likes quotations", "prefers no quotation marks"),
-        "directives": Words("likes being told what to do", "dislikes being told what to do"),
-        "disclaimers": Words("accepts disclaimers", "dislikes disclaimers"),
-        "reasons": Words("likes reasons", "prefers no reasons"),
-        "sequence": Words("likes things told in order (first, then)", "dislikes first-then-finally wording"),
-        "imagery": Words("likes images and stories", "prefers literal wording"),
-        "chinese": Words("prefers Chinese", "prefers no Chinese"),
-        "other_language": Words(
-            "is fine with another language than the question's", "wants the language of the question"
-        ),
-        "repetition": Words("does not mind repetition", "dislikes repetition"),
-        "echo": Words("likes replies that take up the question's words", "dislikes the question repeated"),
-        "finished": Words("prefers replies that come to an end", "does not mind replies that are cut off"),
-    },
-    "zh": {
-        "log_length": Words("喜欢更长的回复", "喜欢更短的回复"),
-        "brevity": Words("喜欢非常简短的回复（少于 40 词）", "觉得非常简短的回复太短"),
-        "sentence_length": Words("喜欢长句", "喜欢短句"),
-        "paragraphs": Words("喜欢分成几段的文字", "喜欢不分段的文字"),
-        "bullets": Words("喜欢项目列表", "不喜欢项目列表"),
-        "numbered_steps": Words("喜欢编号的步骤", "不喜欢编号的步骤"),
-        "headings": Words("喜欢标题", "不喜欢标题"),
-        "emphasis": Words("喜欢加粗的词", "不喜欢加粗的词"),
-        "code": Words("喜欢回复里有代码", "不希望有代码"),
-        "emoji": Words("喜欢表情符号", "不喜欢表情符号"),
-        "exclamations": Words("喜欢感叹号", "不喜欢感叹号"),
-        "closing_question": Words("喜欢以提问结尾", "不喜欢以提问结尾"),
-        "questions": Words("喜欢中途被提问", "不喜欢中途的提问"),
-        "second_person": Words("喜欢被直接称呼", "不喜欢被直接称呼"),
-        "first_person": Words("喜欢用“我”“我们”的回复", "不喜欢用“我”“我们”的回复"),
-        "hedges": Words("喜欢谨慎的说法（也许、通常）", "喜欢肯定的说法"),
-        "formal": Words("喜欢正式的用词", "不喜欢正式的用词"),
-        "casual": Words("喜欢随意的用词", "不喜欢随意的用词"),
-        "contractions": Words("喜欢缩写（it's、don't）", "不喜欢缩写（it's、don't）"),
-        "long_words": Words("不介意长词", "喜欢简单的词"),
-        "warmth": Words("喜欢温暖的话", "喜欢冷静的语气"),
-        "intensifiers": Words("喜欢强烈的词（非常、极其）", "不喜欢强烈的词（非常、极其）"),
-        "greeting": Words("喜欢友好的开场", "不喜欢开头的客套"),
-        "closing_offer": Words("喜欢结尾主动提出帮忙", "不希望结尾主动提出帮忙"),
-        "examples": Words("喜欢举例", "不喜欢举例"),
-        "figures": Words("喜欢数字", "喜欢少用数字"),
-        "clauses": Words("喜欢多分句的句子", "喜欢简单的句子"),
-        "asides": Words("喜欢括号或破折号里的插话", "不喜欢括号或破折号里的插话"),
-        "quotations": Words("喜欢引语", "不喜欢引号"),
-        "directives": Words("喜欢直接告诉怎么做", "不喜欢被告知怎么做"),
-        "disclaimers": Words("接受免责声明", "不喜欢免责声明"),
-        "reasons": Words("喜欢说明理由", "不需要说明理由"),
-        "sequence": Words("喜欢按顺序讲述（首先、然后）", "不喜欢“首先、最后”这类说法"),
-        "imagery": Words("喜欢比喻和故事", "喜欢直白的说法"),
-        "chinese": Words("喜欢中文", "不喜欢中文"),
-        "other_language": Words("不介意用与提问不同的语言", "希望用提问的语言回答"),
-        "repetition": Words("不介意重复", "不喜欢重复"),
-        "echo": Words("喜欢回复重提问题中的词", "不喜欢重复问题"),
-        "finished": Words("喜欢有结尾的回复", "不介意回复被截断"),
-    },
-}
-_SENTENCES: dict[Language, tuple[str, str]] = {
-    "en": ("{phrase}, {percent} % sure, from {ratings} ratings", "{phrase}, {percent} % sure, from 1 rating"),
-    "zh": ("{phrase}，{percent}% 把握，来自 {ratings} 条评价", "{phrase}，{percent}% 把握，来自 1 条评价"),
-}
+@dataclass(frozen=True)
+class _Contrast:
+    """`vector` (F,): what is liked more or less is the utility along it; `best` words where a length is liked best."""
+
+    feature: str
+    vector: Array
+    best: int | None = None
 
 
 def explain(
@@ -146,35 +68,63 @@ def explain(
     most_ratings: int = 5,
     language: Language = "en",
 ) -> list[Statement]:
-    """Statements about the weights whose sign is at least this sure, the surest first.
+    """Statements about the contrasts whose sign is at least this sure, the surest first.
 
     design: the observations that the model was fitted on. `most_ratings` bounds `feedback_ids`.
     """
     pulls = influence(model, design)
-    sd = np.sqrt(np.diag(model.w_covariance))
     statements = []
-    for j, feature in enumerate(model.feature_names):
-        probability = 0.5 * (1 + erf(abs(model.w[j]) / (sd[j] * sqrt(2))))
-        if probability < least_probability or not np.any(pulls[:, j]):
+    for this in _contrasts(model):
+        weight = float(this.vector @ model.w)
+        sd = sqrt(max(float(this.vector @ model.w_covariance @ this.vector), 1e-12))
+        probability = 0.5 * (1 + erf(abs(weight) / (sd * sqrt(2))))
+        moved = pulls @ this.vector
+        if probability < least_probability or not np.any(moved):
             continue
-        moved = np.abs(pulls[:, j])
-        bearing = int((moved > LEAST_SHARE * moved.sum()).sum())
-        towards = pulls[:, j] * np.sign(model.w[j])
+        bearing = int((np.abs(moved) > LEAST_SHARE * np.abs(moved).sum()).sum())
+        towards = moved * np.sign(weight)
         order = [int(i) for i in np.argsort(-towards, kind="stable")[:most_ratings] if towards[i] > 0]
-        phrase = PHRASES[language].get(feature, Words(f"likes more {feature}", f"likes less {feature}"))
-        several, single = _SENTENCES[language]
-        text = (single if bearing == 1 else several).format(
-            phrase=phrase.more if model.w[j] > 0 else phrase.less,
-            percent=min(99, int(100 * probability)),
-            ratings=bearing,
-        )
-        statements.append(
-            Statement(
-                feature, text, probability, float(model.w[j]), bearing,
-                tuple(design.feedback_ids[i] for i in order),
-            )
-        )
-    return sorted(statements, key=lambda s: -s.probability)
+        ids = tuple(design.feedback_ids[i] for i in order)
+        found = Statement(this.feature, "", probability, weight, bearing, ids, this.best)
+        statements.append(replace(found, text=wording(found, language)))
+    return sorted(_not_said_twice(statements), key=lambda s: -s.probability)
+
+
+def wording(statement: Statement, language: Language) -> str:
+    """The statement in a language; a feature that has no words there is named as it is."""
+    feature = statement.feature
+    words = PHRASES[language].get(feature, Words(f"likes more {feature}", f"likes less {feature}"))
+    phrase = words.more if statement.weight > 0 else words.less
+    if statement.best_words is not None:
+        phrase = BEST_LENGTH[language].format(words=statement.best_words)
+    several, single = SENTENCES[language]
+    return (single if statement.ratings == 1 else several).format(
+        phrase=phrase, percent=min(99, int(100 * statement.probability)), ratings=statement.ratings
+    )
+
+
+def _contrasts(model: RewardModel) -> list[_Contrast]:
+    """One a feature, but for lengths, whose hinges are spoken of together."""
+    names = model.feature_names
+    if names != FEATURE_NAMES:
+        return [_Contrast(name, row) for name, row in zip(names, np.eye(len(names)), strict=True)]
+    together = {*REPLY_HINGES, *SENTENCE_HINGES}
+    found = [_Contrast(name, contrast(name)) for name in names if name not in together]
+    best = max(LENGTHS, key=lambda words: float(length_features(words) @ model.w))
+    if best not in (LENGTHS[0], LENGTHS[-1]):
+        ends = (length_features(LENGTHS[0]) + length_features(LENGTHS[-1])) / 2
+        found.append(_Contrast("log_length", length_features(best) - ends, best))
+    return found
+
+
+def _not_said_twice(statements: list[Statement]) -> list[Statement]:
+    """Of "prefers shorter replies" and "likes about 40 words best" the surer one."""
+    surest: dict[str, Statement] = {}
+    for statement in statements:
+        known = surest.get(statement.feature)
+        if known is None or statement.probability > known.probability:
+            surest[statement.feature] = statement
+    return list(surest.values())
 
 
 def influence(model: RewardModel, design: Design) -> Array:
@@ -184,11 +134,12 @@ def influence(model: RewardModel, design: Design) -> Array:
     parameters take from their own priors.
     """
     pull = lk.scores(model.theta, lk.gather(design))
+    population = weight_variances(len(model.w), model.config)
     for wish in design.wishes:
         if wish.observation >= 0:
-            distance = model.config.tau * wish.mean - model.w[wish.feature]
-            pull[wish.observation, wish.feature] += (
-                design.weight[wish.observation] * distance / (model.config.tau * wish.sd) ** 2
-            )
+            direction, own_sd = wish_direction(wish, population)
+            distance = own_sd * wish.mean - float(direction @ model.w)
+            counts = design.weight[wish.observation]
+            pull[wish.observation, : len(direction)] += counts * distance / (own_sd * wish.sd) ** 2 * direction
     moved: Array = pull @ model.covariance
     return moved[:, : len(model.w)]

@@ -24,13 +24,21 @@ from learner.reward.population import MEASURED, NOTICEABLE
 Array = npt.NDArray[np.float64]
 
 FEATURE_NAMES: tuple[str, ...] = tuple(NOTICEABLE)
-_MEASURED = np.array([MEASURED.get(name, (0.0, 1.0, 1.0)) for name in FEATURE_NAMES])
+_MEASURED = np.array([MEASURED.get(name, (0.0, 1.0, 1.0, 1.0)) for name in FEATURE_NAMES])
 FEATURE_MEANS: Array = _MEASURED[:, 0]  # (F,) of base replies
 FEATURE_SCALES: Array = np.maximum(_MEASURED[:, 1], list(NOTICEABLE.values()))  # (F,)
 CENTRING_STRENGTH: Array = _MEASURED[:, 2]  # (F,) in base replies
+WEIGHT_SD: Array = _MEASURED[:, 3]  # (F,) of people's weights, relative to each other
 CLIP = 5.0  # no reply counts as further from the base than this many population sd in any feature
 
-BRIEF_WORDS = 40  # below this many words "brevity" grows: lets length have a target instead of only a slope
+# Hinges: features that grow on one side of a number of words alone. A sum of them has a best length, a slope has none.
+BRIEF_WORDS = 40  # "brevity" grows below it
+LONG_REPLIES = (20, 80, 130)
+LONG_SENTENCES = (12, 20)
+CONTRASTED_REPLIES = (30, 120)  # words of the short and the long reply
+CONTRASTED_SENTENCES = (8, 25)
+REPLY_HINGES = ("brevity", *(f"over_{n}_words" for n in LONG_REPLIES))
+SENTENCE_HINGES = tuple(f"over_{n}_word_sentences" for n in LONG_SENTENCES)
 _RATE_PRIOR = 30.0  # words added to the denominator of a rate, so that one word in five is not "20 %"
 
 _CJK = "\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff"
@@ -109,6 +117,53 @@ def uncentred(contexts: Sequence[Sequence[Turn]], replies: Sequence[Reply]) -> A
     return centred(np.array(raw).reshape(-1, len(FEATURE_NAMES)), nothing)
 
 
+def length_features(words: int) -> Array:
+    """(F,) what a reply's number of words alone adds to its scaled features."""
+    return _scaled(_reply_length(words))
+
+
+def sentence_features(words: float) -> Array:
+    """(F,) what a mean sentence length alone adds to a reply's scaled features."""
+    return _scaled(_sentence_length(words))
+
+
+def contrast(feature: str) -> Array:
+    """(F,) difference in scaled features between a reply that has more of something and one that has less.
+
+    For most features that is the feature alone; for the two lengths, which are a slope and hinges, a long reply against
+    a short one. What is said of a person, and what they say in words, is about contrasts.
+    """
+    if feature == "log_length":
+        shorter, longer = CONTRASTED_REPLIES
+        return length_features(longer) - length_features(shorter)
+    if feature == "sentence_length":
+        shorter, longer = CONTRASTED_SENTENCES
+        return sentence_features(longer) - sentence_features(shorter)
+    return np.array([float(name == feature) for name in FEATURE_NAMES])
+
+
+def _scaled(values: dict[str, float]) -> Array:
+    return np.array([values.get(name, 0.0) for name in FEATURE_NAMES]) / FEATURE_SCALES
+
+
+def _reply_length(words: int) -> dict[str, float]:
+    """Slope and hinges; features that grow on one side of a number of words alone."""
+    length = log1p(words)
+    hinges = zip(REPLY_HINGES[1:], LONG_REPLIES, strict=True)
+    return {
+        "log_length": length,
+        "brevity": max(0.0, log1p(BRIEF_WORDS) - length),
+        **{name: max(0.0, length - log1p(n)) for name, n in hinges},
+    }
+
+
+def _sentence_length(words: float) -> dict[str, float]:
+    """The same of the mean sentence."""
+    length = log1p(words)
+    hinges = zip(SENTENCE_HINGES, LONG_SENTENCES, strict=True)
+    return {"sentence_length": length, **{name: max(0.0, length - log1p(n)) for name, n in hinges}}
+
+
 def _structure(text: str) -> dict[str, float]:
     """Layout and punctuation: what can be seen without reading the words."""
     code_chars = sum(len(m) for m in _FENCE.findall(text))
@@ -128,9 +183,8 @@ def _structure(text: str) -> dict[str, float]:
     dashes = text.count(" - ") + text.count("—") + text.count(" – ")
     quotes = text.count('"') + text.count("“") + text.count("”") + text.count("「") + text.count("《")
     return {
-        "log_length": log1p(units),
-        "brevity": max(0.0, log1p(BRIEF_WORDS) - log1p(units)),
-        "sentence_length": log1p(len(_UNIT.findall(plain)) / sentences),
+        **_reply_length(units),
+        **_sentence_length(len(_UNIT.findall(plain)) / sentences),
         "paragraphs": log1p(sum(1 for p in text.split("\n\n") if p.strip())),
         "bullets": log1p(bullets),
         "numbered_steps": log1p(numbered),

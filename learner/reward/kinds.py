@@ -23,7 +23,8 @@ from learner.reward import likelihood as lk
 from learner.reward.design import Design
 from learner.reward.evidence import FOLDS, deal_folds
 from learner.reward.features import FEATURE_NAMES, Array
-from learner.reward.model import DEFAULTS, RewardConfig, RewardModel, fit
+from learner.reward.model import RewardModel, fit
+from learner.reward.prior import DEFAULTS, RewardConfig
 
 FeatureKind = Literal["bayesian", "linear", "length"]
 RIDGE = 10.0  # in rows: with features of unit scale, about the share that ten ratings have in the weights

@@ -1,7 +1,7 @@
 """The personal reward model: a Bayesian linear utility r = phi . w, fitted to all feedback at once.
 
 Maximum a posteriori by damped Newton over weights, channel noise, threshold and cut-points together
-(likelihood.py), then a Laplace posterior over all of them. Everything starts from the population's values
+(likelihood.py, prior.py), then a Laplace posterior over all of them. Everything starts from the population's values
 and nothing is random, so the same feedback gives the same model to the last bit.
 """
 
@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields, replace
+from dataclasses import asdict, dataclass, field, replace
+from math import isinf
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from safetensors.numpy import load_file, save_file
@@ -19,80 +19,10 @@ from safetensors.numpy import load_file, save_file
 from learner.reward import likelihood as lk
 from learner.reward.design import Design, IntArray
 from learner.reward.features import FEATURE_NAMES, Array
+from learner.reward.prior import DEFAULTS, Prior, RewardConfig, prior_of, updated_variances
 
 FORMAT = 1
 LONGEST_STEP = 2.0  # in any parameter, in one Newton step: far from the mode the quadratic is no guide
-
-
-@dataclass(frozen=True)
-class RewardConfig:
-    """Priors of the reward model, and how it is fitted. Utilities are in logits of a ranking of two.
-
-    tau: by thought, somebody who agrees with their own utility in 80 % of noisy choices between two replies
-    has a utility of sd 1.5; 39 features of unit scale with weights of sd 0.24 make that much. By measurement
-    (`python -m benchmarks.reward_prior`, docs/log.md 2026-11-22) 0.08 to 0.16 rank held-out pairs equally
-    well, larger ones worse, and the evidence test has the most power there: tastes are sparse, features
-    share what they see, and the channels' betas make up for the scale.
-    """
-
-    tau: float = 0.15  # prior sd of each weight
-    log_beta_sd: float = 0.5  # prior sd of each log beta around 0 (as sharp as a ranking)
-    threshold_sd: float = 1.0  # prior sd of the thumb threshold around 0, what the base usually says
-    cut_centre_sd: float = 1.5  # prior sd of the middle of the star cut-points
-    gap: float = 1.2  # population distance of neighbouring cut-points, evenly spaced
-    gap_common_sd: float = 0.5  # sd of the log of all gaps together: a person who uses few or many stars
-    gap_own_sd: float = 0.3  # sd of the log of each gap around the even spacing
-    tie: float = 0.5  # population nu: two equal replies are called equal by tie / (2 + tie) = 20 %
-    log_tie_sd: float = 1.0
-    max_iterations: int = 60
-    tolerance: float = 1e-7  # of the largest entry of the gradient of the log posterior
-
-    @classmethod
-    def from_mapping(cls, values: Mapping[str, Any]) -> RewardConfig:
-        """Raises ValueError for an unknown key."""
-        unknown = set(values) - {f.name for f in fields(cls)}
-        if unknown:
-            raise ValueError(f"unknown reward model settings: {', '.join(sorted(unknown))}")
-        return cls(**values)
-
-
-DEFAULTS = RewardConfig()
-
-
-@dataclass(frozen=True)
-class Prior:
-    """Gaussian over all parameters: mean (P,) and precision (P, P)."""
-
-    mean: Array
-    precision: Array
-
-    def log_density(self, theta: Array) -> float:
-        """Up to a constant."""
-        offset = theta - self.mean
-        return float(-0.5 * offset @ self.precision @ offset)
-
-
-def prior_of(design: Design, config: RewardConfig) -> Prior:
-    """The population's prior with the wishes of this design's comments multiplied in."""
-    features = design.replies.shape[1]
-    mean, precision = np.zeros(features + lk.EXTRA), np.zeros((features + lk.EXTRA,) * 2)
-    sd = np.full(features + lk.EXTRA, config.tau)
-    sd[features : features + 3] = config.log_beta_sd
-    sd[features + lk.THRESHOLD] = config.threshold_sd
-    sd[features + lk.CUT_CENTRE] = config.cut_centre_sd
-    sd[features + lk.LOG_TIE] = config.log_tie_sd
-    precision[np.diag_indices_from(precision)] = sd**-2.0
-    gaps = slice(features + lk.GAP_1, features + lk.GAP_3 + 1)
-    covariance = config.gap_own_sd**2 * np.eye(3) + config.gap_common_sd**2
-    precision[gaps, gaps] = np.linalg.inv(covariance)
-    mean[gaps] = np.log(config.gap)
-    mean[features + lk.LOG_TIE] = np.log(config.tie)
-    for wish in design.wishes:
-        counts = design.weight[wish.observation] if wish.observation >= 0 else 1.0
-        old, new = precision[wish.feature, wish.feature], counts * (config.tau * wish.sd) ** -2.0
-        mean[wish.feature] = (old * mean[wish.feature] + new * config.tau * wish.mean) / (old + new)
-        precision[wish.feature, wish.feature] = old + new
-    return Prior(mean, precision)
 
 
 @dataclass(frozen=True)
@@ -213,8 +143,15 @@ def fit(design: Design, config: RewardConfig = DEFAULTS) -> RewardModel:
     terms, prior = lk.gather(design), prior_of(design, config)
     intercepts = fit_intercepts(design, config)
     features = design.replies.shape[1]
-    everything = np.arange(features + lk.EXTRA)
+    everything, weights = np.arange(features + lk.EXTRA), np.arange(features)
     theta, iterations, converged = _newton(prior.mean, everything, terms, prior, config)
+    if len(design) and not isinf(config.freedom):
+        for _ in range(config.rounds):
+            spread = np.diag(_inverse(_negative_hessian(theta, weights, terms, prior)))
+            prior = prior_of(design, config, updated_variances(theta[:features], spread, config))
+            theta, _, _ = _newton(theta, weights, terms, prior, config)
+        theta, more, converged = _newton(theta, everything, terms, prior, config)
+        iterations += more
     hessian = _negative_hessian(theta, everything, terms, prior)
     counts = {kind: design.kinds.count(kind) for kind in sorted(set(design.kinds))}
     return RewardModel(
@@ -235,6 +172,8 @@ def log_evidence(model: RewardModel, design: Design) -> float:
     `design`: what the model was fitted on. An empty design has evidence 1 (0.0); wishes move the prior and are not
     themselves predicted.
     """
+    if not isinf(model.config.freedom):
+        raise ValueError("the evidence is that of a Gaussian prior: fit with infinite freedom")
     prior = prior_of(design, model.config)
     value = _log_posterior(model.theta, lk.gather(design), prior)
     determinants = np.linalg.slogdet(prior.precision)[1] + np.linalg.slogdet(model.covariance)[1]

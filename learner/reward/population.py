@@ -1,12 +1,14 @@
 """Population values of the style features: what a typical reply of the base looks like.
 
-MEASURED holds, for each feature, (mean, spread, strength) over replies that the embedded base wrote:
-208 samples (52 general prompts, 4 each, temperature 0.7, at most 160 new tokens). They come from
-`python -m benchmarks.feature_scales`, which prints and writes this table.
+MEASURED holds, for each feature, (mean, spread, strength, weight sd) over replies that the embedded base wrote at the
+chat's default settings: 528 samples, 8 to each of 66 of our prompts. They come from
+`python -m benchmarks.reward.population --write`.
 
 - spread: standard deviation over replies to all prompts.
 - strength: variance within a prompt / variance between prompts = how many base replies the population mean
   is worth when a prompt's own mean is estimated (the usual empirical-Bayes shrinkage), kept in 0.25..20.
+- weight sd: how widely people's weights are spread, from simulated people that no reported figure is about;
+  mean square 1. What hardly ever differs between replies needs a larger weight to matter.
 
 NOTICEABLE is the least difference that a reader would notice, in the feature's own unit. The scale of a
 feature is the larger of the two: a base that never writes an emoji has a spread of nearly 0, and one emoji
@@ -18,7 +20,12 @@ from __future__ import annotations
 NOTICEABLE: dict[str, float] = {
     "log_length": 0.5,  # 65 % more words
     "brevity": 0.5,  # the same unit as log_length
+    "over_20_words": 0.5,  # as log_length, from there on: so that a length can be liked best
+    "over_80_words": 0.5,
+    "over_130_words": 0.5,
     "sentence_length": 0.35,
+    "over_12_word_sentences": 0.35,
+    "over_20_word_sentences": 0.35,
     "paragraphs": 0.4,
     "bullets": 0.7,  # one bullet against none
     "numbered_steps": 0.7,
@@ -58,45 +65,50 @@ NOTICEABLE: dict[str, float] = {
 }
 
 # begin measured table
-MEASURED: dict[str, tuple[float, float, float]] = {
-    "log_length": (4.444, 0.611, 1.08),
-    "brevity": (0.06886, 0.2886, 1.24),
-    "sentence_length": (2.709, 0.4371, 2),
-    "paragraphs": (1.24, 0.4272, 1.39),
-    "bullets": (0.04213, 0.3359, 20),
-    "numbered_steps": (0.1668, 0.5095, 1.36),
-    "headings": (0.06916, 0.2335, 12.2),
-    "emphasis": (0.07433, 0.3192, 20),
-    "code": (0.02795, 0.1239, 0.25),
-    "emoji": (0.01918, 0.1966, 20),
-    "exclamations": (0.02804, 0.1131, 1.85),
-    "closing_question": (0.03365, 0.1813, 1.73),
-    "questions": (0.01817, 0.06193, 6.99),
-    "second_person": (1.872, 2.751, 1.07),
-    "first_person": (1.326, 2.202, 1.05),
-    "hedges": (0.4822, 0.8913, 1.64),
-    "formal": (0.5261, 0.8186, 2.88),
-    "casual": (0.3526, 0.6843, 20),
-    "contractions": (1.884, 2.43, 0.957),
-    "long_words": (0.121, 0.06911, 0.899),
-    "warmth": (0.5441, 1.037, 1.03),
-    "intensifiers": (0.2878, 0.5814, 7.38),
-    "greeting": (0.02885, 0.1682, 2.12),
-    "closing_offer": (0.04327, 0.204, 20),
-    "examples": (0.1806, 0.3705, 9.2),
-    "figures": (1.427, 3.641, 1.5),
-    "clauses": (0.6568, 0.4309, 2.42),
-    "asides": (0.5468, 1.734, 0.541),
-    "quotations": (0.6328, 2.414, 15.8),
-    "directives": (0.8555, 1.271, 1.51),
-    "disclaimers": (0.02333, 0.143, 1.78),
-    "reasons": (0.1274, 0.3342, 1.4),
-    "sequence": (0.1835, 0.4294, 3.03),
-    "imagery": (0.1149, 0.3192, 4.92),
-    "chinese": (0.08073, 0.2714, 0.25),
-    "other_language": (0.01543, 0.1162, 2.68),
-    "repetition": (0.0668, 0.09154, 4.74),
-    "echo": (0.5049, 0.2876, 1.32),
-    "finished": (0.351, 0.4797, 1.73),
+MEASURED: dict[str, tuple[float, float, float, float]] = {
+    "log_length": (4.754, 0.8163, 1.19, 1.97),
+    "brevity": (0.08707, 0.3123, 2.49, 1.58),
+    "over_20_words": (1.743, 0.7226, 1.18, 2.45),
+    "over_80_words": (0.5693, 0.4137, 1.65, 1.57),
+    "over_130_words": (0.2411, 0.229, 2.01, 2.01),
+    "sentence_length": (2.904, 0.6221, 2.87, 0.637),
+    "over_12_word_sentences": (0.4367, 0.4578, 3.99, 0.658),
+    "over_20_word_sentences": (0.1496, 0.3362, 7.75, 0.532),
+    "paragraphs": (1.333, 0.6133, 3.34, 0.504),
+    "bullets": (0.02981, 0.2184, 20, 0.96),
+    "numbered_steps": (0.1589, 0.5689, 3.21, 1.28),
+    "headings": (0.05098, 0.2174, 1.87, 0.532),
+    "emphasis": (0, 0, 0.25, 0.608),
+    "code": (0.01411, 0.0865, 0.25, 0.975),
+    "emoji": (0.00575, 0.0537, 20, 1.77),
+    "exclamations": (0.03628, 0.112, 3.05, 1.17),
+    "closing_question": (0.0322, 0.1769, 5.21, 1.38),
+    "questions": (0.02176, 0.09831, 1.52, 0.515),
+    "second_person": (2.637, 3.732, 1.24, 1.37),
+    "first_person": (1.782, 3.091, 0.933, 0.511),
+    "hedges": (0.5751, 1.079, 6.29, 0.75),
+    "formal": (0.4394, 0.8607, 5.03, 0.492),
+    "casual": (0.3966, 0.8275, 3.87, 0.49),
+    "contractions": (1.479, 2.508, 1.37, 1.39),
+    "long_words": (0.1207, 0.08031, 1.2, 0.491),
+    "warmth": (0.4072, 0.9206, 3.35, 0.914),
+    "intensifiers": (0.2006, 0.4947, 5.19, 0.5),
+    "greeting": (0.07386, 0.2623, 2.2, 0.521),
+    "closing_offer": (0.03788, 0.1911, 20, 0.559),
+    "examples": (0.2043, 0.438, 4.47, 0.576),
+    "figures": (1.871, 5.09, 3.34, 0.593),
+    "clauses": (0.734, 0.5648, 4.89, 0.5),
+    "asides": (0.571, 2.281, 2.77, 0.504),
+    "quotations": (0.2671, 1.202, 3.06, 0.497),
+    "directives": (1.04, 1.767, 1.33, 0.497),
+    "disclaimers": (0.03019, 0.1417, 10.5, 0.519),
+    "reasons": (0.131, 0.3505, 3.19, 0.496),
+    "sequence": (0.226, 0.5157, 1.69, 0.66),
+    "imagery": (0.1833, 0.4334, 3.54, 0.509),
+    "chinese": (0.0345, 0.1726, 0.25, 0.759),
+    "other_language": (0.006142, 0.03804, 0.575, 0.759),
+    "repetition": (0.2574, 0.2387, 5.06, 0.588),
+    "echo": (0.5262, 0.3247, 1.14, 0.538),
+    "finished": (0.4432, 0.4981, 2.84, 1.07),
 }
 # end measured table

@@ -49,7 +49,7 @@ def test_each_observation_finds_its_rows() -> None:
 
 def test_features_are_centred_on_what_the_base_said_to_this_prompt() -> None:
     context = (Turn("user", "Tell me about tea."),)
-    base = [Reply(LONG), Reply(LONG + " " + LONG)]
+    base = [Reply(" ".join([LONG] * n)) for n in (12, 24)]
     one = observation(0, "thumb", [SHORT], 1)
     d = build_design([one], {context_key(context): base, context_key(()): [Reply(SHORT)]})
     assert d.replies[0] == pytest.approx(centred(features(context, Reply(SHORT)), features_of(context, base)))

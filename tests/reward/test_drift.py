@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from math import inf
+
 import numpy as np
 import pytest
 from scipy import integrate
 
 from learner.reward.design import Design, join
 from learner.reward.drift import Change, change_of_taste, forgetting, weighted
-from learner.reward.model import RewardConfig, fit, log_evidence
+from learner.reward.model import fit, log_evidence
+from learner.reward.prior import RewardConfig
 from tests.reward.people import design, simulated
 
 CONFIG = RewardConfig(tau=0.5)
@@ -58,7 +61,7 @@ def test_old_feedback_is_weakened_on_both_sides_of_the_split_by_when_it_was_give
 
 def test_the_evidence_is_the_integral() -> None:
     """One thumb, one weight: threshold and beta pinned, so that the integral has one dimension."""
-    config = RewardConfig(tau=0.7, threshold_sd=1e-4, log_beta_sd=1e-4)
+    config = RewardConfig(tau=0.7, threshold_sd=1e-4, log_beta_sd=1e-4, freedom=inf)
     d = design([[1.5]], ["thumb"], thumbs=[(0, 0, 1)])
 
     def integrand(w: float) -> float:

@@ -7,7 +7,7 @@ import pytest
 
 from learner.reward.design import Design, Ranking
 from learner.reward.evidence import CrossFit, Exchange, Feedback, deal_folds, evidence_gain
-from learner.reward.model import RewardConfig
+from learner.reward.prior import RewardConfig
 from tests.reward.people import design, simulated
 
 RATINGS = ("edit", "thumb", "stars", "ranking")

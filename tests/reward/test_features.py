@@ -17,8 +17,11 @@ from learner.reward.features import (
     FEATURE_MEANS,
     FEATURE_NAMES,
     FEATURE_SCALES,
+    REPLY_HINGES,
+    SENTENCE_HINGES,
     centred,
     features,
+    length_features,
     word_units,
 )
 from learner.reward.population import MEASURED, NOTICEABLE
@@ -31,7 +34,7 @@ def phi(text: str, context: tuple[Turn, ...] = ASK, finished: bool = True) -> di
 
 
 def test_between_20_and_40_features_all_of_them_measured() -> None:
-    assert 20 <= len(FEATURE_NAMES) <= 40
+    assert 20 <= len(set(FEATURE_NAMES) - {*REPLY_HINGES, *SENTENCE_HINGES}) <= 40
     assert set(MEASURED) == set(NOTICEABLE) == set(FEATURE_NAMES)
     assert (FEATURE_SCALES > 0).all() and (CENTRING_STRENGTH > 0).all()
     assert all(FEATURE_SCALES[i] >= NOTICEABLE[name] for i, name in enumerate(FEATURE_NAMES))
@@ -41,6 +44,18 @@ def test_a_chinese_character_is_a_word_and_so_is_an_english_one() -> None:
     assert word_units("Don't panic，喝茶 2 杯") == ["don't", "panic", "喝", "茶", "2", "杯"]
     assert phi("one two three")["log_length"] == pytest.approx(log(4))
     assert phi("一二三")["log_length"] == pytest.approx(log(4))
+
+
+def test_hinges_grow_on_one_side_of_their_number_of_words() -> None:
+    assert phi("word " * 80)["over_80_words"] == 0
+    assert phi("word " * 161)["over_80_words"] == pytest.approx(log(2))
+    assert phi("word " * 20)["over_20_words"] == phi("word " * 5)["over_20_words"] == 0
+    assert phi("one two. " * 9)["over_12_word_sentences"] == 0
+    assert phi("word " * 25 + ".")["over_12_word_sentences"] == pytest.approx(log(2))
+    scaled = length_features(161) - length_features(80)
+    assert scaled[FEATURE_NAMES.index("over_80_words")] == pytest.approx(
+        log(2) / FEATURE_SCALES[FEATURE_NAMES.index("over_80_words")]
+    )
 
 
 def test_brevity_is_zero_from_40_words_on_and_grows_below() -> None:

@@ -16,7 +16,7 @@ from learner.reward.kinds import (
     held_out_gain,
     ratings_as_numbers,
 )
-from learner.reward.model import DEFAULTS
+from learner.reward.prior import DEFAULTS
 from tests.reward.people import design, simulated
 
 F = len(FEATURE_NAMES)

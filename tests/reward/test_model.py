@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from math import inf
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,8 @@ from scipy.optimize import minimize
 
 from learner.reward import likelihood as lk
 from learner.reward.design import Ranking, Wish
-from learner.reward.model import RewardConfig, RewardModel, fit, fit_intercepts, prior_of
+from learner.reward.model import RewardModel, fit, fit_intercepts
+from learner.reward.prior import RewardConfig, prior_of
 from tests.reward.people import design, simulated
 
 
@@ -26,7 +28,7 @@ def test_without_feedback_the_prior_comes_back() -> None:
 
 def test_one_wish_is_the_product_of_two_gaussians() -> None:
     d = design(np.zeros((0, 2)), ["comment"], wishes=[Wish(0, 1, -2.0, 0.5)])
-    model = fit(d, RewardConfig(tau=0.3))
+    model = fit(d, RewardConfig(tau=0.3, freedom=inf))
     # in units of tau = 0.3: precisions 1 and 4, so mean -2 * 4 / 5 = -1.6 and variance 1 / 5
     assert model.w == pytest.approx([0.0, -0.48])
     assert model.w_covariance[1, 1] == pytest.approx(0.018)
@@ -71,7 +73,7 @@ def test_a_tie_says_that_two_replies_are_alike() -> None:
 
 
 def test_the_optimum_is_the_one_that_another_optimiser_finds() -> None:
-    d, config = simulated(60, [1.0, -0.5, 0.0], 1), RewardConfig(tau=0.7)
+    d, config = simulated(60, [1.0, -0.5, 0.0], 1), RewardConfig(tau=0.7, freedom=inf)
     terms, prior = lk.gather(d), prior_of(d, config)
 
     def loss(theta: np.ndarray) -> float:
@@ -130,7 +132,7 @@ def test_500_observations_with_40_features_take_less_than_200_ms_of_one_core() -
 
 
 def test_pessimism_subtracts_what_is_not_known() -> None:
-    model = fit(EVIDENCE["edit"])
+    model = fit(EVIDENCE["edit"], RewardConfig(freedom=inf))
     phi = np.array([[1.0, 0.0], [0.0, 1.0], [0.0, 0.0]])
     mean, sd = model.mean_and_sd(phi)
     assert mean == pytest.approx(phi @ model.w)
