@@ -17,6 +17,7 @@ from starlette.background import BackgroundTask
 from assistant.api_people import Person, ServicesOf
 from assistant.api_requests import Whole, as_whole
 from assistant.api_streaming import in_thread
+from assistant.learner_state import learnt
 from data import profile
 from data.errors import Invalid
 from data.evidence import load_evidence
@@ -85,7 +86,6 @@ class NotesRequest(BaseModel):
 def whole(services: ServicesOf, person: Person) -> dict[str, Any]:
     store = services.store
     live = services.adapters.live_version(person.id)
-    report = dict(store.version(person.id, live).report) if live != BASE_VERSION else {}
     counts = store.feedback_counts(person.id)
     return {
         "user": person.name,
@@ -93,7 +93,7 @@ def whole(services: ServicesOf, person: Person) -> dict[str, Any]:
         "live_version": live,
         "feedback": counts,
         "new_feedback": store.new_feedback_count(person.id),
-        "learnt": report.get("learnt", []),
+        "learnt": learnt(store, person.id, live),
         "data_quality": quality_counts(load_evidence(store, person.id)),
     }
 

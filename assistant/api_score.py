@@ -14,6 +14,7 @@ from assistant.api_requests import MAX_MESSAGES, ChatMessage, Text
 from assistant.services import Services
 from data.errors import AttuneError, Conflict, Invalid
 from data.types import BASE_VERSION, Reply
+from learner.reward.asking import most_informative_pair
 from learner.reward.features import FEATURE_NAMES, uncentred
 from learner.reward.model import RewardModel
 
@@ -32,7 +33,8 @@ class ScoreRequest(BaseModel):
 def score(body: ScoreRequest, services: ServicesOf, person: Person) -> dict[str, Any]:
     """Rewards are in logits: a reply that scores 1 more than another is chosen over it 73 times of 100.
 
-    0 is what replies of base models are like on average; `sd` is the posterior's standard deviation.
+    0 is what replies of base models are like on average; `sd` is the posterior's standard deviation. `ask` holds the
+    indices of the two replies whose comparison by this person would teach most, null where there is only one reply.
     """
     context = tuple(message.turn() for message in body.messages)
     if context[-1].role != "user":
@@ -45,6 +47,7 @@ def score(body: ScoreRequest, services: ServicesOf, person: Person) -> dict[str,
         "object": "list",
         "version": version,
         "data": [{"index": i, "reward": mean[i], "sd": sd[i]} for i in range(len(body.replies))],
+        "ask": list(most_informative_pair(model, phi)) if len(phi) > 1 else None,
         "has_more": False,
     }
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 from data.store import Store
-from data.types import LearningRun
+from data.types import BASE_VERSION, LearningRun
 
 
 def learner_state(store: Store, user_id: str) -> dict[str, Any]:
@@ -60,3 +60,10 @@ def shown(store: Store, user_name: str, run: LearningRun) -> dict[str, Any]:
     """A run as `GET /v1/learner/runs/{id}` shows it."""
     metrics = [{"step": s, "name": name, "value": value} for s, name, value in store.metrics(run.id)]
     return {**run_values(run, user_name), "metrics": metrics}
+
+
+def learnt(store: Store, user_id: str, version: int) -> list[dict[str, Any]]:
+    """What a version knows of its person: statements in words, each with its probability and the ratings behind it."""
+    if version == BASE_VERSION:
+        return []
+    return [dict(statement) for statement in store.version(user_id, version).report.get("learnt", [])]

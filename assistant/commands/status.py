@@ -6,7 +6,7 @@ import argparse
 from typing import Any
 
 from assistant.commands.opened import opened, show
-from assistant.learner_state import learner_state, run_values
+from assistant.learner_state import learner_state, learnt, run_values
 from data.store import Store
 from data.types import BASE_VERSION, FEEDBACK_KINDS, User
 
@@ -29,6 +29,7 @@ def status_values(store: Store, user: User) -> dict[str, Any]:
         "live_version": store.live_version(user.id),
         "base_model": base.id if base else None,
         "learner": {name: learner[name] for name in ("state", "phase", "progress", "next")},
+        "learnt": learnt(store, user.id, store.live_version(user.id)),
         "runs": [run_values(run, user.name) for run in store.list_runs(user.id, limit=5)],
     }
 
@@ -43,6 +44,7 @@ def status_text(found: dict[str, Any]) -> str:
         + (f" on {found['base_model']}" if found["base_model"] else ""),
         f"Learner   {learner_text(found['learner'])}",
     ]
+    lines += [f"Learnt    {statement['text']}" for statement in found["learnt"]]
     for run in found["runs"]:
         when = run["ended"] or run["started"] or ""
         lines.append(f"Run       {when}  {run['state']}  {run['reason']}".rstrip())

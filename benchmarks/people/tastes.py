@@ -187,14 +187,19 @@ WISHES: Mapping[str, tuple[str, str]] = {
 
 
 class RandomPerson(Person):
-    """Somebody without any taste: whatever they say is drawn by lot."""
+    """Somebody without any taste: whatever they say is drawn by lot.
+
+    What they put in a reply's place is another reply of the base: one that always ended, or was always shorter than what
+    it replaced, would be a taste.
+    """
 
     def __init__(self, measured: Measured, rng: np.random.Generator) -> None:
         super().__init__(measured, Taste("at random", (), 0.0, 0.0), rng)
 
     def _edited(self, row: int) -> Reply | None:
-        ways = ways_to_edit(self.measured.bank.reply(row))
-        return ways[int(self.rng.integers(len(ways)))] if ways else None
+        others = self.measured.of_prompt[self.measured.bank.rows[row].prompt]
+        other = self.measured.bank.reply(int(self.rng.choice(others[others != row])))
+        return other if other.text != self.measured.bank.reply(row).text else None
 
 
 def utility_of(measured: Measured, taste: Taste) -> Array:

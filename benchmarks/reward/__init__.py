@@ -8,17 +8,17 @@ people, and some of what they can care for, differ from those that anything was 
 from __future__ import annotations
 
 import argparse
+import multiprocessing
+import os
 import time
 from collections.abc import Callable
-from functools import partial
+from concurrent.futures import ProcessPoolExecutor, as_completed
 
 from benchmarks.replies import bank
 from benchmarks.results import Result, report
 from benchmarks.reward.annotators import annotators
 from benchmarks.reward.neural import neural
 from benchmarks.reward.rows import (
-    Figures,
-    Intervals,
     Row,
     accuracy,
     calibration,
@@ -45,27 +45,27 @@ AT_MOST = {"ece@100": 0.05, "null_found": 5, "fit_500_ms": 200}
 
 def main(options: argparse.Namespace) -> int:
     started = time.monotonic()
-    trial = Trial(bank(Home.locate(options.home).create(), options.model or "embedded", options.quick))
+    os.environ["OMP_NUM_THREADS"] = "1"  # of the processes below: each row has a core of its own
+    home, model = Home.locate(options.home).create(), options.model or "embedded"
+    trial = Trial(bank(home, model, options.quick))
     people, nobodies = (6, 5) if options.quick else (60, 100)
-    rows: dict[str, Callable[[], Row]] = {
-        "speed": partial(speed, trial),
-        "accuracy": partial(accuracy, trial, people),
-        "content": partial(content, trial, people),
-        "calibration": partial(calibration, trial, people),
-        "people who rate at random": partial(null_people, trial, nobodies),
-        "change of mind": partial(change_of_mind, trial, people // 2),
-        "real annotators": partial(annotators, options.data),
-        "neural": partial(neural, trial, Home.locate(options.home), options.model or "embedded", options.quick),
-    }
-    figures: Figures = {}
-    intervals: Intervals = {}
-    for name, row in rows.items():
-        began = time.monotonic()
-        found, between = row()
-        figures |= found
-        intervals |= between
-        if not options.json:
-            print(f"{name}: {time.monotonic() - began:.0f} s", flush=True)
+    figures, intervals = speed(trial)  # alone on the machine
+    rows: list[tuple[Callable[..., Row], tuple[object, ...]]] = [
+        (null_people, (nobodies,)),
+        (accuracy, (people,)),
+        (change_of_mind, (people // 2,)),
+        (content, (people,)),
+        (calibration, (people,)),
+    ]
+    with ProcessPoolExecutor(os.cpu_count(), multiprocessing.get_context("spawn")) as pool:
+        waiting = {pool.submit(_row, row, arguments, str(home.root), model, options.quick): row for row, arguments in rows}
+        for done in as_completed(waiting):
+            found, between = done.result()
+            figures, intervals = figures | found, intervals | between
+            if not options.json:
+                print(f"{waiting[done].__name__}: done after {time.monotonic() - started:.0f} s", flush=True)
+    for found, between in (annotators(options.data), neural(trial, home, model, options.quick)):
+        figures, intervals = figures | found, intervals | between
     settings = {
         "prompts": len(trial.bank.prompts),
         "replies": len(trial.bank.rows),
@@ -83,9 +83,14 @@ def main(options: argparse.Namespace) -> int:
         )
     }
     result = Result(
-        "reward", options.model or "embedded", settings, figures, time.monotonic() - started, intervals,
+        "reward", model, settings, figures, time.monotonic() - started, intervals,
         AT_MOST, at_least=AT_LEAST, curves=curves, curve_axes=("pieces of feedback", "pairwise accuracy"),
         level=("ceiling", figures["ceiling@100"]),
     )  # fmt: skip
     report(result, options)
     return 0
+
+
+def _row(row: Callable[..., Row], arguments: tuple[object, ...], home: str, model: str, quick: bool) -> Row:
+    """One row, in a process of its own."""
+    return row(Trial(bank(Home.locate(home), model, quick)), *arguments)

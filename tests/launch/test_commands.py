@@ -75,7 +75,7 @@ def say_something(home: Path, thumb: str = "up") -> str:
 
 def test_status_of_an_empty_home_has_the_shape_that_programs_rely_on(attune):
     found = attune.json("status")
-    assert set(found) == {"user", "feedback", "live_version", "base_model", "learner", "runs"}
+    assert set(found) == {"user", "feedback", "live_version", "base_model", "learner", "learnt", "runs"}
     assert found["user"] == "me"
     assert found["feedback"] == {"thumb": 0, "stars": 0, "comment": 0, "edit": 0, "ranking": 0}
     assert found["live_version"] == 0
