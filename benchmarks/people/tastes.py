@@ -189,8 +189,8 @@ WISHES: Mapping[str, tuple[str, str]] = {
 class RandomPerson(Person):
     """Somebody without any taste: whatever they say is drawn by lot.
 
-    What they put in a reply's place is another reply of the base: one that always ended, or was always shorter than what
-    it replaced, would be a taste.
+    What they put in a reply's place is another reply of the base: one that always ended, or was always shorter than
+    what it replaced, would be a taste.
     """
 
     def __init__(self, measured: Measured, rng: np.random.Generator) -> None:

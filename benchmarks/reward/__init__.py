@@ -58,7 +58,9 @@ def main(options: argparse.Namespace) -> int:
         (calibration, (people,)),
     ]
     with ProcessPoolExecutor(os.cpu_count(), multiprocessing.get_context("spawn")) as pool:
-        waiting = {pool.submit(_row, row, arguments, str(home.root), model, options.quick): row for row, arguments in rows}
+        waiting = {
+            pool.submit(_row, row, arguments, str(home.root), model, options.quick): row for row, arguments in rows
+        }
         for done in as_completed(waiting):
             found, between = done.result()
             figures, intervals = figures | found, intervals | between

@@ -76,8 +76,7 @@ def explain(
     statements = []
     for this in _contrasts(model):
         weight = float(this.vector @ model.w)
-        sd = sqrt(max(float(this.vector @ model.w_covariance @ this.vector), 1e-12))
-        probability = 0.5 * (1 + erf(abs(weight) / (sd * sqrt(2))))
+        probability = 0.5 * (1 + erf(abs(_z(model, this.vector)) / sqrt(2)))
         moved = pulls @ this.vector
         if probability < least_probability or not np.any(moved):
             continue
@@ -111,10 +110,16 @@ def _contrasts(model: RewardModel) -> list[_Contrast]:
     together = {*REPLY_HINGES, *SENTENCE_HINGES}
     found = [_Contrast(name, contrast(name)) for name in names if name not in together]
     best = max(LENGTHS, key=lambda words: float(length_features(words) @ model.w))
-    if best not in (LENGTHS[0], LENGTHS[-1]):
-        ends = (length_features(LENGTHS[0]) + length_features(LENGTHS[-1])) / 2
-        found.append(_Contrast("log_length", length_features(best) - ends, best))
+    if best not in (LENGTHS[0], LENGTHS[-1]):  # as sure as it is better than the end that it is less surely better than
+        over = [length_features(best) - length_features(end) for end in (LENGTHS[0], LENGTHS[-1])]
+        found.append(_Contrast("log_length", min(over, key=lambda vector: _z(model, vector)), best))
     return found
+
+
+def _z(model: RewardModel, vector: Array) -> float:
+    """Posterior mean of the utility along a contrast, in posterior sd."""
+    sd = sqrt(max(float(vector @ model.w_covariance @ vector), 1e-12))
+    return float(vector @ model.w) / sd
 
 
 def _not_said_twice(statements: list[Statement]) -> list[Statement]:
