@@ -1,9 +1,9 @@
 """The page: three tabs (Chat, Profile, Settings) and the side list, mounted in the chat server at "/".
 
-Drawn by our own panels (component.py) where Gradio's components fall short, by stock components elsewhere:
-gr.Chatbot has room for one kind of feedback on a message, so that thumbs and stars exclude each other, and
-regenerates the last reply only. Handlers are in turns.py, sidebar.py, profile.py and settings.py; this file
-wires them.
+Drawn by our own panels (component.py): gr.Chatbot has room for one kind of feedback on a message, so that thumbs
+and stars exclude each other, and regenerates the last reply only; stock tabs and fields speak the browser's
+language, not the person's, and each kind is one more thing to load. Gradio carries the events and their values.
+Handlers are in turns.py, sidebar.py, profile.py and settings.py; this file wires them.
 """
 
 from __future__ import annotations
@@ -77,29 +77,24 @@ def build_page(services: Services) -> gr.Blocks:
             "sidebar.js", ["open", "new", "rename", "delete", "restore", "search"], elem_id="at-side"
         )
         with gr.Column(elem_id="at-main"):
-            status = make_panel("status.js", [], elem_id="at-status")
-            with gr.Tabs(elem_id="at-tabs", selected="chat") as tabs:
-                with gr.Tab("Chat", id="chat"):
-                    conversation = make_panel(
-                        "conversation.js",
-                        ["send", "say_again", "regenerate", "stop", "refresh", "show"],
-                        value=empty_view(),
-                        elem_id="at-conversation",
-                    )
-                    turn = make_panel("turn.js", [], elem_id="at-turn")
-                with gr.Tab("Profile", id="profile") as profile_tab:
-                    build_profile(services, profile_tab)
-                with gr.Tab("Settings", id="settings"):
-                    build_settings(services, page)
-        _wire_chat(services, page, address, side, conversation, turn, tabs)
-        _wire_status(services, page, status)
+            top = make_panel("top.js", [], elem_id="at-top-panel")
+            conversation = make_panel(
+                "conversation.js",
+                ["send", "say_again", "regenerate", "compare", "stop", "refresh", "show"],
+                value=empty_view(),
+                elem_id="at-conversation",
+            )
+            turn = make_panel("turn.js", [], elem_id="at-turn")
+            build_profile(services)
+            build_settings(services, page)
+        _wire_chat(services, page, address, side, conversation, turn)
+        _wire_status(services, page, top)
     page.queue(default_concurrency_limit=AT_ONCE, max_size=None)
     return page
 
 
 def _wire_chat(
     services: Services, page: gr.Blocks, address: gr.Textbox, side: gr.HTML, conversation: gr.HTML, turn: gr.HTML,
-    tabs: gr.Tabs,
 ) -> None:  # fmt: skip
     turns, conversations = Turns(services), Conversations(services)
     page.load(
@@ -110,6 +105,7 @@ def _wire_chat(
         (conversation.send, turns.send),
         (conversation.say_again, turns.say_again),
         (conversation.regenerate, turns.regenerate),
+        (conversation.compare, turns.compare),
     ):
         # Two conversations may be written at once; that one is not written twice is checked where it is stored.
         started = listen(handler, None, turn, trigger_mode="multiple", concurrency_limit=None, **QUIET)
@@ -121,19 +117,17 @@ def _wire_chat(
     conversation.show(conversations.open, None, conversation, trigger_mode="multiple", **QUIET)
 
     side.open(conversations.open, None, conversation, trigger_mode="multiple", **QUIET)
-    side.open(lambda: gr.Tabs(selected="chat"), None, tabs, **QUIET)
     side.new(conversations.new, None, conversation, trigger_mode="multiple", **QUIET)
     side.new(
         conversations.listed, None, side, **QUIET
     )  # a new chat that is left while it is written is found there
-    side.new(lambda: gr.Tabs(selected="chat"), None, tabs, **QUIET)
     side.rename(conversations.rename, None, side, trigger_mode="multiple", **QUIET)
     side.delete(conversations.delete, None, [conversation, side], trigger_mode="multiple", **QUIET)
     side.restore(conversations.restore, None, [conversation, side], trigger_mode="multiple", **QUIET)
     side.search(conversations.search, None, side, trigger_mode="always_last", **QUIET)
 
 
-def _wire_status(services: Services, page: gr.Blocks, status: gr.HTML) -> None:
+def _wire_status(services: Services, page: gr.Blocks, top: gr.HTML) -> None:
     """What may change without a click: the learner's progress and the live version."""
 
     def look(shown: Any, request: gr.Request) -> Any:
@@ -141,8 +135,8 @@ def _wire_status(services: Services, page: gr.Blocks, status: gr.HTML) -> None:
         return gr.skip() if now == shown else now
 
     timer = gr.Timer(LOOK_EVERY_S)
-    timer.tick(look, status, status, queue=False, **QUIET)
-    page.load(look, status, status, **QUIET)
+    timer.tick(look, top, top, queue=False, **QUIET)
+    page.load(look, top, top, **QUIET)
 
 
 def _theme() -> gr.themes.Base:

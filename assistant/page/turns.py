@@ -17,8 +17,8 @@ from typing import Any
 import gradio as gr
 
 from assistant.chat import ComparisonStream
-from assistant.page.markdown import render
-from assistant.page.view import message_view, message_views, path_through
+from assistant.page.offers import is_offered
+from assistant.page.view import columns_view, message_view, message_views, path_through
 from assistant.services import Services
 from assistant.streams import ReplyStream
 from data.errors import AttuneError, NotFound
@@ -79,6 +79,16 @@ class Turns:
 
         yield from self._guarded(asked, start())
 
+    def compare(self, event: gr.EventData, request: gr.Request) -> Iterator[State]:
+        """Two more answers to what a reply answers, side by side: what the page offers now and then."""
+        asked, user_id = self._read(event, request)
+
+        def start() -> Iterator[State]:
+            compared = self.chat.compare(user_id, None, parent_id=str(asked.get("message")))
+            yield from self._compared(user_id, compared)
+
+        yield from self._guarded(asked, start())
+
     def stop(self, event: gr.EventData, request: gr.Request) -> None:
         """Stop what is being written in a conversation; the turn that writes it shows the end."""
         asked, user_id = self._read(event, request)
@@ -135,9 +145,11 @@ class Turns:
             except AttuneError as failure:
                 error = failure
             messages = self.store.messages(user_id, stream.conversation.id)
+            ended = next(message for message in messages if message.id == reply.id)
             yield {
                 **self._state(user_id, messages, path, touched, title=stream.conversation.title, busy=False),
                 "error": str(error) if error else None,
+                "offer": is_offered(ended, self.store.settings(user_id)),
             }
 
     def _compared(self, user_id: str, compared: ComparisonStream) -> Iterator[State]:
@@ -148,11 +160,11 @@ class Turns:
         path = [*itertools.takewhile(lambda m: m.id != asked.id, path_through(messages, asked.id)), asked]
         state = self._state(user_id, messages, path, path[-2:], title=title, echo=True)
         ids = [stream.message_id or "" for stream in compared.streams]
-        shown: State = {"key": asked.id, "id": None, "replies": _columns(ids, ["" for _ in ids])}
+        shown: State = {"key": asked.id, "id": None, "replies": columns_view(ids, ["" for _ in ids])}
         try:
             yield {**state, "comparison": shown}
             for texts in _frames(compared.streams):
-                shown = {**shown, "replies": _columns(ids, texts)}
+                shown = {**shown, "replies": columns_view(ids, texts)}
                 yield {**state, "comparison": shown}
         finally:
             for stream in compared.streams:
@@ -196,10 +208,6 @@ def _frames(streams: Sequence[ReplyStream]) -> Iterator[list[str]]:
                 going.remove(stream)
         yield [stream.text for stream in streams]
         time.sleep(max(0.0, 1 / FRAMES_PER_S - (time.monotonic() - started)))
-
-
-def _columns(ids: Sequence[str], texts: Sequence[str]) -> list[State]:
-    return [{"id": i, "html": render(text)} for i, text in zip(ids, texts, strict=True)]
 
 
 def _with_text(message: Message, text: str) -> Message:
