@@ -1,10 +1,12 @@
 """What the page costs a person: `python launch.py bench page`.
 
-The real server with the embedded model, the real page in Chromium, nothing cached. `page_ready_s`: from the request to
-a composer in which one can write. `page_kb`: what came over the wire till then and in the two seconds after, headers
-included, as the browser counts it. `chunk_ms`: time of the page's main thread for each change of a reply that is
-streamed below 100 messages (CPU time: the model may use the same cores). `rating_saved_ms`: from the click on a star
-until "Saved" is shown, the database's fsync in it.
+The real server with the embedded model, the real page in Chromium, nothing cached.
+
+- `page_ready_s`: from the request to a composer in which one can write.
+- `page_kb`: what came over the wire till then and in the two seconds after, headers included, as the browser counts it.
+- `chunk_ms`: time of the page's main thread for each change of a reply that is streamed below 100 messages, beyond what
+  it takes while it waits. CPU time: the model may use the same cores.
+- `rating_saved_ms`: from the click on a star until "Saved" is shown, the database's fsync in it.
 """
 
 from __future__ import annotations
@@ -129,21 +131,35 @@ def load(browser: Browser, address: str) -> dict[str, float]:
 
 
 def stream(page: Page) -> dict[str, float]:
-    """A reply written below all the messages."""
-    page.evaluate(COUNT_CHANGES)
+    """A reply written below all the messages. What the page takes while it only waits (Gradio's and our animations)
+    is measured before the first word and subtracted; `busy_share` is all of it."""
     session = page.context.new_cdp_session(page)
     session.send("Performance.enable", {"timeDomain": "threadTicks"})
-    before = _task_s(session)
+    page.evaluate(COUNT_CHANGES)
     box = page.get_by_role("textbox", name="Message", exact=True)
     box.fill("Tell me a very long story about a dragon and a lighthouse.")
     box.press("Enter")
-    page.locator(".at-writing").wait_for()
-    page.locator(".at-writing").wait_for(state="detached", timeout=300_000)
-    spent, changes = _task_s(session) - before, page.evaluate("window.changes")
+    writing = page.locator(".at-writing")
+    writing.wait_for()
+    page.wait_for_timeout(200)  # the question has been drawn
+    waited = [(time.monotonic(), _task_s(session), page.evaluate("window.changes"))]
+    page.locator(".at-writing .at-reply-text p").first.wait_for(timeout=300_000)
+    waited.append((time.monotonic(), _task_s(session), page.evaluate("window.changes")))
+    writing.wait_for(state="detached", timeout=600_000)
+    waited.append((time.monotonic(), _task_s(session), page.evaluate("window.changes")))
     session.detach()
-    if not changes:
-        raise SystemExit("The reply came in one piece: nothing was streamed.")
-    return {"chunk_ms": 1000 * spent / changes, "chunks": float(changes)}
+    (sent_at, sent, _), (began_at, began, before), (ended_at, ended, after) = waited
+    if after - before < 5:
+        raise SystemExit("The reply came in too few pieces to tell what one costs.")
+    idle = (began - sent) / (began_at - sent_at)
+    seconds, chunks = ended_at - began_at, after - before
+    spent = ended - began
+    return {
+        "chunk_ms": 1000 * (spent - idle * seconds) / chunks,
+        "chunks": float(chunks),
+        "busy_share": spent / seconds,
+        "busy_share_waiting": idle,
+    }
 
 
 def _task_s(session: Any) -> float:

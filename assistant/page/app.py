@@ -12,7 +12,7 @@ import os
 from typing import Any
 
 import gradio as gr
-from fastapi import FastAPI
+from fastapi import FastAPI, Request
 
 from assistant.page.component import STATIC, make_panel, serve_static, static_url
 from assistant.page.profile import build_profile
@@ -23,7 +23,6 @@ from assistant.page.turns import Turns
 from assistant.page.view import empty_view
 from assistant.services import Services
 
-LOOK_EVERY_S = 2.0  # how often an open page asks what the learner does and which version is live
 AT_ONCE = 32  # events of one kind that may run side by side: people do not wait for one another
 # The colours chosen in Settings hold from the start; Gradio itself knows only the system's, and sets its
 # class more than once while it loads.
@@ -49,6 +48,7 @@ def mount_page(app: FastAPI, services: Services) -> None:
     """Serve the page at "/" of `app`; call it after every other route is there, for "/" takes all the rest."""
     os.environ["GRADIO_TEMP_DIR"] = str(services.home.tmp_dir)  # uploads stay in the home
     serve_static(app)
+    add_status_route(app, services)
     gr.mount_gradio_app(
         app,
         build_page(services),
@@ -77,7 +77,7 @@ def build_page(services: Services) -> gr.Blocks:
             "sidebar.js", ["open", "new", "rename", "delete", "restore", "search"], elem_id="at-side"
         )
         with gr.Column(elem_id="at-main"):
-            top = make_panel("top.js", [], elem_id="at-top-panel")
+            make_panel("top.js", [], elem_id="at-top-panel")
             conversation = make_panel(
                 "conversation.js",
                 ["send", "say_again", "regenerate", "compare", "stop", "refresh", "show"],
@@ -88,7 +88,6 @@ def build_page(services: Services) -> gr.Blocks:
             build_profile(services)
             build_settings(services, page)
         _wire_chat(services, page, address, side, conversation, turn)
-        _wire_status(services, page, top)
     page.queue(default_concurrency_limit=AT_ONCE, max_size=None)
     return page
 
@@ -127,16 +126,12 @@ def _wire_chat(
     side.search(conversations.search, None, side, trigger_mode="always_last", **QUIET)
 
 
-def _wire_status(services: Services, page: gr.Blocks, top: gr.HTML) -> None:
+def add_status_route(app: FastAPI, services: Services) -> None:
     """What may change without a click: the learner's progress and the live version."""
 
-    def look(shown: Any, request: gr.Request) -> Any:
-        now = status_view(services.store, services.current_user(request).id)
-        return gr.skip() if now == shown else now
-
-    timer = gr.Timer(LOOK_EVERY_S)
-    timer.tick(look, top, top, queue=False, **QUIET)
-    page.load(look, top, top, **QUIET)
+    @app.get("/page/status", include_in_schema=False)
+    def status(request: Request) -> dict[str, Any]:
+        return status_view(services.store, services.current_user(request).id)
 
 
 def _theme() -> gr.themes.Base:

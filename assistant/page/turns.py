@@ -27,6 +27,9 @@ from data.types import Message
 log = logging.getLogger(__name__)
 
 FRAMES_PER_S = 15
+ALIVE_EVERY_S = (
+    2.0  # a turn that has nothing new says so: a page that hears nothing asks whether the server is there
+)
 UNEXPECTED = (
     "Something went wrong on the server. Its log says what; your message is stored if you see it above."
 )
@@ -199,14 +202,20 @@ class Turns:
 
 
 def _frames(streams: Sequence[ReplyStream]) -> Iterator[list[str]]:
-    """All text so far of each stream, whenever there is more, until all have ended."""
+    """All text so far of each stream, whenever there is more (or ALIVE_EVERY_S have passed), until all have
+    ended."""
     going = list(streams)
+    said_at = time.monotonic()
+    shown: list[str] = []
     while going:
         started = time.monotonic()
         for stream in list(going):
             if stream.read(1 / FRAMES_PER_S) is None:
                 going.remove(stream)
-        yield [stream.text for stream in streams]
+        texts = [stream.text for stream in streams]
+        if texts != shown or time.monotonic() - said_at > ALIVE_EVERY_S:
+            yield texts
+            shown, said_at = texts, time.monotonic()
         time.sleep(max(0.0, 1 / FRAMES_PER_S - (time.monotonic() - started)))
 
 

@@ -63,6 +63,7 @@ export function makeComposer({ send, stop }) {
       grow();
     },
     setBusy(now) {
+      if (now === busy) return; // called with every chunk, and measuring the box costs a layout
       busy = now;
       const hadFocus = document.activeElement === stopButton;
       stopButton.hidden = !now;

@@ -1,9 +1,10 @@
 // Along the top: Chat, Profile, Settings as tabs, and at their right what the learner does and which version answers.
 // Tells the other panels which tab is shown, and the conversation when a version has gone live under an open page.
 
-import { h, on, tell, toast } from "./dom.js";
+import { api, h, on, tell, toast } from "./dom.js";
 import { t } from "./words.js";
 
+const LOOK_EVERY_MS = 2000;
 const TABS = { chat: "Chat", profile: "Profile", settings: "Settings" };
 export const PHASES = {
   "": "Starting",
@@ -14,8 +15,9 @@ export const PHASES = {
   gate: "Checking whether it is better",
 };
 
-export function mount({ element, props, watch }) {
+export function mount({ element }) {
   let version = null;
+  let known = "";
   let shown = "chat";
   const tabs = Object.entries(TABS).map(([name, label]) => h("button.at-tab", {
     type: "button", role: "tab", id: `at-tab-${name}`, "aria-controls": `at-panel-${name}`, "data-tab": name,
@@ -49,9 +51,20 @@ export function mount({ element, props, watch }) {
     show(next.dataset.tab);
   }
 
-  function draw() {
-    const now = props.value;
-    if (!now) return;
+  /** Asked for over HTTP, not through Gradio's queue, where each look costs the page many times as much. */
+  async function look() {
+    if (document.hidden) return;
+    try {
+      const now = await api("GET", "/page/status");
+      const key = JSON.stringify(now);
+      if (key !== known) draw(now);
+      known = key;
+    } catch {
+      // The server is away; whoever writes or rates is told so, and the next look may find it again.
+    }
+  }
+
+  function draw(now) {
     dot.dataset.state = now.state;
     words.textContent = statusWords(now);
     chip.textContent = now.version ? t("Version {number}", { number: now.version }) : t("Base");
@@ -64,9 +77,11 @@ export function mount({ element, props, watch }) {
   }
 
   on("show-tab", ({ name }) => show(name));
-  watch("value", draw);
+  on("feedback", look);
+  document.addEventListener("visibilitychange", look);
+  setInterval(look, LOOK_EVERY_MS);
   show(shown);
-  draw();
+  look();
 }
 
 /** What the learner does, in one line. */
