@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 OUT = CHECKOUT / "docs" / "images"
 DESKTOP: ViewportSize = {"width": 1280, "height": 800}
 PHONE: ViewportSize = {"width": 390, "height": 844}
+NAMES = ("chat.png", "compare.png", "profile.png", "settings.png", "chat-dark-phone.png", "chat-chinese.png")
 REPLY_TIMEOUT_MS = 180_000
 MAX_KB = 300
 SETTLE_MS = 700  # transitions and the poll of the learning status
@@ -47,9 +48,9 @@ def main(options: argparse.Namespace) -> int:
 
 
 def take(browser: Browser, address: str, out: Path) -> list[Path]:
-    """chat.png, compare.png, profile.png and chat-dark-phone.png of the page at `address`."""
+    """Pictures of the page at `address`: chat, comparison, profile, settings; dark on a phone; in Chinese."""
     out.mkdir(parents=True, exist_ok=True)
-    paths = [out / name for name in ("chat.png", "compare.png", "profile.png", "chat-dark-phone.png")]
+    paths = [out / name for name in NAMES]
     page = browser.new_page(viewport=DESKTOP)
     page.goto(address)
     for question in QUESTIONS:
@@ -62,14 +63,22 @@ def take(browser: Browser, address: str, out: Path) -> list[Path]:
     page.screenshot(path=paths[1])
     page.get_by_role("button", name="A is better").click()
     page.get_by_role("tab", name="Profile").click()
-    page.get_by_text("Waiting for the next update.").first.wait_for()
+    page.locator('[data-kind="ranking"] strong', has_text="1").wait_for()
     page.wait_for_timeout(SETTLE_MS)
     page.screenshot(path=paths[2])
+    page.get_by_role("tab", name="Settings").click()
+    page.wait_for_timeout(SETTLE_MS)
+    page.screenshot(path=paths[3])
     phone = browser.new_page(viewport=PHONE, color_scheme="dark")
     phone.goto(f"{address}/{conversation}")
     phone.get_by_role("article", name="Reply", exact=True).first.wait_for()
     phone.wait_for_timeout(SETTLE_MS)
-    phone.screenshot(path=paths[3])
+    phone.screenshot(path=paths[4])
+    page.get_by_role("radio", name="中文").check()
+    page.get_by_role("button", name="新对话").click()
+    page.locator(".at-empty").wait_for()
+    page.wait_for_timeout(SETTLE_MS)
+    page.screenshot(path=paths[5])
     return paths
 
 

@@ -26,7 +26,8 @@ export function makeComposer({ send, stop }) {
 
   function grow() {
     box.style.height = "auto";
-    box.style.height = `${Math.min(box.scrollHeight, TALLEST_PX)}px`;
+    // While the page is being built nothing has a height yet; then the one line of `rows` is right.
+    if (box.scrollHeight) box.style.height = `${Math.min(box.scrollHeight, TALLEST_PX)}px`;
     sendButton.disabled = busy || !box.value.trim();
     sessionStorage.setItem(DRAFT, box.value);
   }

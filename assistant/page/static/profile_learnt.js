@@ -23,7 +23,7 @@ function statementRow(statement) {
   if (typeof probability !== "number") return h("li", {}, h("span.at-grow", {}, said(statement.text)));
   const percent = Math.min(99, Math.floor(100 * probability));
   const sure = ratings === 1 ? t("{percent} % sure, from 1 rating", { percent }) : t("{percent} % sure, from {ratings} ratings", { percent, ratings });
-  return h("li", {}, h("div.at-grow", {}, h("span", {}, said(phrase)), h("p", {}, sure),
+  return h("li", {}, h("div.at-grow", {}, h("span.at-phrase", {}, said(phrase)), h("p", {}, sure),
     from.length > 0 && h("details", {}, h("summary", {}, t("From which ratings")), h("ul.at-from", {}, from.map((one) =>
       h("li", {}, h("span", {}, told(one.said)), h("p", {}, t("On: {about}", { about: one.about }))))))),
   h("div.at-sure", { "aria-hidden": "true" }, h("div", { style: `width:${percent}%` })));
