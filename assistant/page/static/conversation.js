@@ -116,6 +116,7 @@ export function mount({ element, trigger, props, watch }) {
     following = true;
     toEnd();
     tell("opened", conversation);
+    if (value.error) toast(said(value.error), { kind: "error" });
   }
 
   /** One state of a turn: {nonce, conversation, title, path, messages, busy, error, comparison}; without a nonce

@@ -2,7 +2,7 @@
 // on a narrow one; a closed drawer is hidden, so that Tab does not walk through it.
 
 import { h, iconButton, icon, on, tell, toast } from "./dom.js";
-import { t } from "./words.js";
+import { said, t } from "./words.js";
 
 const SEARCH_AFTER_MS = 250;
 
@@ -91,7 +91,8 @@ export function mount({ element, trigger, props, watch }) {
 
   /** A list has come from the server; one that holds only what was searched for says nothing of what is gone. */
   function update() {
-    const { conversations = [], query = "" } = props.value ?? {};
+    const { conversations = [], query = "", error } = props.value ?? {};
+    if (error) toast(said(error), { kind: "error" });
     for (const [id, title] of query ? [] : deleting) {
       if (conversations.some((conversation) => conversation.id === id)) continue;
       deleting.delete(id);
