@@ -84,7 +84,7 @@ def take(browser: Browser, address: str, out: Path) -> list[Path]:
 
 def _set_up(home: Home) -> None:
     store = Store(home)
-    store.update_settings(store.ensure_user().id, {"max_tokens": 120, "temperature": 0.3})
+    store.update_settings(store.ensure_user().id, {"max_tokens": 120, "temperature": 0.3, "offer_comparisons": False})
     store.close()
 
 

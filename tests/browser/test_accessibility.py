@@ -10,7 +10,7 @@ from playwright.sync_api import Browser, Page, expect
 
 from learner.modeling.base import BaseModel
 from tests.browser.conftest import DESKTOP, PHONE, Served, ask, replies, saved
-from tests.browser.test_profile import LEARNT, REPORT
+from tests.browser.test_profile import LEARNT, REPORT, open_profile
 from tests.publishing import publish_an_adapter
 
 WCAG = {"runOnly": {"type": "tag", "values": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa"]}}
@@ -115,6 +115,34 @@ def test_the_keyboard_alone_sends_rates_and_opens_every_tab(page: Page, server: 
     page.get_by_role("tab", name="Profile", exact=True).focus()
     page.keyboard.press("ArrowRight")
     _press_until(page, "Tab", "System prompt")
+
+
+def test_focus_and_what_was_opened_survive_a_redraw(page: Page, server: Served) -> None:
+    ask(page, "Name a seed.").get_by_role("radio", name="2 stars").click()
+    saved(replies(page).last)
+    reply = ask(page, "Name a root.")
+    reply.get_by_role("radio", name="5 stars").click()
+    saved(reply)
+    id_ = reply.get_attribute("data-id") or ""
+    open_profile(page, "Ratings")
+    rows = page.get_by_role("button", name="Take back: ")
+    expect(rows.nth(1)).to_be_visible()
+    before = rows.count()
+    rows.first.focus()
+    page.keyboard.press("Enter")
+    expect(rows).to_have_count(before - 1)
+    expect(rows.first).to_be_focused()
+    assert "stars" not in server.feedback(id_)
+    page.get_by_role("tab", name="Settings").click()
+    page.get_by_role("textbox", name="New note").fill("Be brief.")
+    page.keyboard.press("Enter")
+    box = page.get_by_role("checkbox", name="Use: Be brief.")
+    box.focus()
+    page.keyboard.press("Space")
+    expect(page.get_by_role("list", name="Notes").locator(".at-off")).to_have_count(1)
+    expect(box).to_be_focused()
+    assert [note["enabled"] for note in server.store.notes(server.user_id)][-1] is False
+    server.store.put_notes(server.user_id, [])
 
 
 def _press_until(page: Page, key: str, *names: str) -> None:

@@ -1,6 +1,6 @@
 // Account and API keys. Secrets go through events of the page alone; a new key is shown once and kept nowhere.
 
-import { card, copyText, h, iconButton } from "./dom.js";
+import { card, copyText, h, iconButton, redrawn } from "./dom.js";
 import { t, when } from "./words.js";
 
 /** `ask(event, detail)` sends one of the page's events; its answer comes through `draw(value)`. */
@@ -39,7 +39,7 @@ export function makeAccount(ask) {
     element: h("div.at-stack", {}, account, keys),
     draw(value) {
       keyList.hidden = !value.keys.length;
-      keyList.replaceChildren(...value.keys.map(keyRow));
+      redrawn(keys, () => keyList.replaceChildren(...value.keys.map(keyRow)));
       showKey(value.key);
       const state = JSON.stringify([value.account, value.name]);
       if (state === drawn) return; // what is half typed stays

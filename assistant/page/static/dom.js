@@ -139,3 +139,28 @@ export async function copyText(text, button) {
   button.replaceChildren(icon("check"));
   setTimeout(() => button.replaceChildren(...before), 1500);
 }
+
+/** Do `redraw` below `root` and leave focus and opened details where they were; where what had focus is gone, the next
+ * thing below `root` gets it: a person at the keyboard must not begin at the top again. */
+export function redrawn(root, redraw) {
+  const focused = root.contains(document.activeElement) ? document.activeElement : null;
+  const wanted = focused && nameOf(focused);
+  const before = focused ? focusable(root).indexOf(focused) : -1;
+  const opened = new Set([...root.querySelectorAll("details[open]")].map(nameOf));
+  redraw();
+  for (const details of root.querySelectorAll("details")) if (opened.has(nameOf(details))) details.open = true;
+  if (!focused || focused.isConnected) return;
+  const now = focusable(root);
+  (now.find((node) => nameOf(node) === wanted) ?? now[Math.min(before, now.length - 1)])?.focus();
+}
+
+function focusable(root) {
+  return [...root.querySelectorAll("button, input, summary, a[href], textarea, select")].filter((node) => !node.disabled && node.offsetParent);
+}
+
+/** Which thing it is, in whichever drawing: the row it stands in and what it says. */
+function nameOf(node) {
+  const row = node.closest("li")?.dataset ?? {};
+  const label = node.getAttribute("aria-label") ?? (node.localName === "details" ? node.firstChild : node).textContent;
+  return JSON.stringify([node.localName, row, label]);
+}

@@ -1,6 +1,6 @@
 // Preference notes: wishes in one's own words that every reply gets to read. Add, change, switch off, delete.
 
-import { api, card, h, iconButton, toast } from "./dom.js";
+import { api, card, h, iconButton, redrawn, toast } from "./dom.js";
 import { t } from "./words.js";
 
 const MOST_CHARS = 2000;
@@ -34,8 +34,10 @@ export function makeNotes(report) {
   }
 
   function draw() {
-    list.hidden = !notes.length;
-    list.replaceChildren(...notes.map((note) => (note.id === editing ? editor(note) : row(note))));
+    redrawn(element, () => {
+      list.hidden = !notes.length;
+      list.replaceChildren(...notes.map((note) => (note.id === editing ? editor(note) : row(note))));
+    });
   }
 
   function row(note) {

@@ -1,7 +1,7 @@
 // The Profile tab, in sections of which one is shown: learning now and what was learnt, plots, versions, ratings and
 // what became of them, taking it all along. What it does goes through the HTTP interface; then it asks for a fresh view.
 
-import { api, card, h, on, toast } from "./dom.js";
+import { api, card, h, on, redrawn, toast } from "./dom.js";
 import { makePlots } from "./plots.js";
 import { makeData } from "./profile_data.js";
 import { learntList, versionRow } from "./profile_learnt.js";
@@ -71,7 +71,7 @@ export function mount({ element, trigger, props, watch }) {
     if (key !== known && shown) trigger("reload", {});
     known = key;
   });
-  watch("value", draw);
+  watch("value", () => redrawn(element, draw));
   draw();
 }
 
