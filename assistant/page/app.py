@@ -135,27 +135,15 @@ def add_status_route(app: FastAPI, services: Services) -> None:
 
 
 def _theme() -> gr.themes.Base:
-    """Gradio's own components in the page's colours; fonts of the system, so that none is fetched."""
+    """What Gradio itself draws (the frame, its own messages) in the page's colours; fonts of the system, so that
+    none is fetched."""
     fonts = [gr.themes.Font("system-ui"), gr.themes.Font("sans-serif")]
-    theme = gr.themes.Base(
-        primary_hue=gr.themes.colors.teal, neutral_hue=gr.themes.colors.stone, font=fonts,
-        font_mono=[gr.themes.Font("ui-monospace"), gr.themes.Font("monospace")],
-    )  # fmt: skip
+    theme = gr.themes.Base(font=fonts, font_mono=[gr.themes.Font("ui-monospace"), gr.themes.Font("monospace")])
     return theme.set(
         body_background_fill="var(--at-bg)", body_background_fill_dark="var(--at-bg)",
         block_background_fill="transparent", block_background_fill_dark="transparent",
-        block_border_width="0px", block_border_width_dark="0px", block_shadow="none",
+        block_border_width="0px", block_border_width_dark="0px", block_shadow="none", block_padding="0",
         body_text_color="var(--at-text)", body_text_color_dark="var(--at-text)",
-        button_primary_background_fill="var(--at-accent)", button_primary_background_fill_dark="var(--at-accent)",
-        button_primary_text_color="var(--at-on-accent)", button_primary_text_color_dark="var(--at-on-accent)",
-        slider_color="var(--at-accent)", slider_color_dark="var(--at-accent)",
-        block_label_text_color="var(--at-text)", block_label_text_color_dark="var(--at-text)",
-        block_title_text_color="var(--at-text)", block_title_text_color_dark="var(--at-text)",
-        block_info_text_color="var(--at-muted)", block_info_text_color_dark="var(--at-muted)",
-        body_text_color_subdued="var(--at-muted)", body_text_color_subdued_dark="var(--at-muted)",
-        input_background_fill="var(--at-soft)", input_background_fill_dark="var(--at-soft)",
-        checkbox_background_color_selected="var(--at-accent)",
-        checkbox_background_color_selected_dark="var(--at-accent)", block_padding="6px 0",
     )  # fmt: skip
 
 
