@@ -19,7 +19,7 @@ from functools import cache
 from argon2 import PasswordHasher
 from argon2.exceptions import Argon2Error, InvalidHashError
 
-from data.errors import AttuneError
+from data.errors import AttuneError, Invalid
 from data.ids import as_text
 from data.store import Store
 from data.types import User
@@ -27,7 +27,9 @@ from data.types import User
 KEY_PREFIX = "attune_"
 SIGN_IN_DAYS = 30
 COOKIE = "attune_session"
+MIN_PASSWORD_CHARS = 8
 MAX_PASSWORD_CHARS = 1024  # longer ones would only cost hashing time
+MAX_KEY_DAYS = 3650
 ATTEMPTS = 8  # wrong passwords for one name, or from one address, ...
 WINDOW_S = 300.0  # ... in this time, then no more are looked at
 
@@ -62,6 +64,24 @@ def check_password(password: str, stored: str) -> bool:
             return _hasher.verify(stored, password)
         except (Argon2Error, InvalidHashError):
             return False
+
+
+def checked_password(password: str) -> str:
+    """A new password if it will do; raises Invalid."""
+    if not MIN_PASSWORD_CHARS <= len(password) <= MAX_PASSWORD_CHARS:
+        least = f"A password has at least {MIN_PASSWORD_CHARS} characters; nothing was changed."
+        most = f"A password has at most {MAX_PASSWORD_CHARS} characters; nothing was changed."
+        raise Invalid(least if len(password) < MIN_PASSWORD_CHARS else most, "password")
+    return password
+
+
+def key_expiry(days: int | None) -> str | None:
+    """When a key made now ends, as the store keeps times; None where it does not."""
+    if days is None:
+        return None
+    if not 1 <= days <= MAX_KEY_DAYS:
+        raise Invalid(f"A key lasts 1 to {MAX_KEY_DAYS} days, not {days}; without --expires-days it does not end.")
+    return as_text(datetime.now(UTC) + timedelta(days=days))
 
 
 def new_api_key() -> tuple[str, str]:

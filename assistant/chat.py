@@ -7,9 +7,9 @@ on. What can be refused (a busy conversation, a text that is too long) is refuse
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Any, Literal
 
 from assistant.adapters import Adapters, Live
 from assistant.engine import Engine
@@ -180,7 +180,9 @@ class Chat:
         self, user_id: str, place: Place, sampling: Sampling, model: ModelName, n: int, turn: TurnHold
     ) -> _Begun:
         """Refuse what must be refused, store the question, then start `n` replies to it."""
-        prompt, room = self._prompt(user_id, place.system, turns_of(place.path, place.new), sampling, model)
+        edits = self._edits(user_id, place.path)
+        system = self._system(user_id, place.system, model)
+        prompt, room = self._prompt(system, turns_of(place.path, place.new, edits), sampling)
         self.engine.check_room(n)
         live = self._writer_of(user_id, model, turn)
         conversation = place.conversation
@@ -195,7 +197,10 @@ class Chat:
             asked = self.store.add_turn(user_id, conversation.id, asked.id if asked else None, place.new)[-1]
         assert asked is not None
         rows = [
-            self.store.begin_reply(user_id, conversation.id, asked.id, live.version, sampling.stored(i))
+            self.store.begin_reply(
+                user_id, conversation.id, asked.id, live.version,
+                {**sampling.stored(i), **_read(place, edits, system)},
+            )
             for i in range(n)
         ]
         streams = self._start(
@@ -214,18 +219,26 @@ class Chat:
         n: int,
     ) -> list[ReplyStream]:
         with self._running.turn() as turn:
-            prompt, room = self._prompt(user_id, system, turns_of((), dialogue), sampling, model)
+            prompt, room = self._prompt(
+                self._system(user_id, system, model), turns_of((), dialogue), sampling
+            )
             live = self._writer_of(user_id, model, turn)
             return self._start(prompt, room, sampling, live, turn, [None] * n)
 
-    def _prompt(
-        self, user_id: str, system: str, dialogue: list[Turn], sampling: Sampling, model: ModelName
-    ) -> tuple[list[int], int]:
-        notes = self.store.notes(user_id) if model == "attune" else []
-        text = system_text(system, notes)
+    def _prompt(self, system: str, dialogue: list[Turn], sampling: Sampling) -> tuple[list[int], int]:
         assert sampling.max_tokens is not None
-        turns = [Turn("system", text), *dialogue] if text.strip() else dialogue
+        turns = [Turn("system", system), *dialogue] if system.strip() else dialogue
         return encode_within(self.base, turns, sampling.max_tokens)
+
+    def _system(self, user_id: str, prompt: str, model: ModelName) -> str:
+        """The system prompt as the model reads it: with the person's notes, unless the bare base is asked."""
+        return system_text(prompt, self.store.notes(user_id) if model == "attune" else [])
+
+    def _edits(self, user_id: str, path: Sequence[Message]) -> dict[str, str]:
+        """What the person made of replies, by message id; edits that were taken back are not there."""
+        replies = [m.id for m in path if m.role == "assistant"]
+        standing = self.store.standing_for_messages(user_id, replies) if replies else {}
+        return {i: str(found["edit"].value) for i, found in standing.items() if "edit" in found}
 
     def _writer_of(self, user_id: str, model: ModelName, turn: TurnHold) -> Live:
         """The version that is live now, kept loaded until the last reply of this turn has ended."""
@@ -284,6 +297,16 @@ class Chat:
 
     def _sampling(self, user_id: str, sampling: Sampling) -> Sampling:
         return sampling.completed(self.store.settings(user_id))
+
+
+def _read(place: Place, edits: Mapping[str, str], system: str) -> dict[str, Any]:
+    """What a reply's row keeps of what was read and stands nowhere else: learning needs it as it was (the notes
+    and the edits may be others by then). Edits are told by their place on the path: an import gives new ids."""
+    kept: dict[str, Any] = {}
+    if system != (place.conversation.system_prompt if place.conversation else place.system):
+        kept["system_prompt"] = system
+    edited = {str(i): edits[m.id] for i, m in enumerate(place.path) if m.id in edits}
+    return {**kept, "edited": edited} if edited else kept
 
 
 def _varied(sampling: Sampling, n: int) -> Sampling:

@@ -16,9 +16,9 @@ from assistant.guard import session_token
 router = APIRouter(include_in_schema=False)
 
 _PAGE = """<!doctype html>
-<html lang="en"><head><meta charset="utf-8">
+<html lang="{lang}"><head><meta charset="utf-8">
 <meta name="viewport" content="width=device-width, initial-scale=1">
-<title>Sign in · Attune</title>
+<title>{sign_in} · Attune</title>
 <style>
 :root {{ color-scheme: light dark; font: 16px/1.5 system-ui, sans-serif }}
 body {{ display: grid; place-items: center; min-height: 100vh; margin: 0 }}
@@ -32,13 +32,24 @@ p {{ color: #b3261e }}
 <h1>Attune</h1>{message}
 <form method="post" action="/login">
 <input type="hidden" name="next" value="{next}">
-<label for="name">Name</label>
+<label for="name">{name}</label>
 <input id="name" name="name" autocomplete="username" autofocus required maxlength="64">
-<label for="password">Password</label>
+<label for="password">{password}</label>
 <input id="password" name="password" type="password" autocomplete="current-password" required>
-<button type="submit">Sign in</button>
+<button type="submit">{sign_in}</button>
 </form></main></body></html>
 """
+
+# Nobody has signed in yet, so that only the browser can say in which language.
+_WORDS = {
+    "en": {"lang": "en", "sign_in": "Sign in", "name": "Name", "password": "Password"},
+    "zh": {"lang": "zh-Hans", "sign_in": "登录", "name": "名字", "password": "密码"},
+}
+_REFUSED = {"en": "The name or the password is wrong.", "zh": "名字或密码不对。"}
+_TOO_MANY = {
+    "en": "Too many attempts to sign in; try again in {seconds} seconds.",
+    "zh": "登录尝试太多；请在 {seconds} 秒后再试。",
+}
 
 
 @router.get("/login")
@@ -46,7 +57,7 @@ async def form(request: Request, next: str = "/") -> Response:
     auth = auth_of(request)
     if not await anyio.to_thread.run_sync(auth.required):
         return RedirectResponse("/", 303)
-    return _page(_local(next))
+    return _page(request, _local(next))
 
 
 @router.post("/login")
@@ -57,10 +68,11 @@ async def sign_in(request: Request) -> Response:
     address = request.client.host if request.client else ""
     try:
         token = await anyio.to_thread.run_sync(partial(auth_of(request).sign_in, name, password, address))
-    except SignInRefused as error:
-        return _page(_local(target), str(error), 401)
+    except SignInRefused:
+        return _page(request, _local(target), _REFUSED[_language(request)], 401)
     except TooManyAttempts as error:
-        page = _page(_local(target), str(error), 429)
+        text = _TOO_MANY[_language(request)].format(seconds=error.retry_s)
+        page = _page(request, _local(target), text, 429)
         page.headers["Retry-After"] = str(error.retry_s)
         return page
     answer = RedirectResponse(_local(target), 303)
@@ -90,9 +102,16 @@ def auth_of(request: Request) -> Auth:
     return found
 
 
-def _page(target: str, message: str = "", status: int = 200) -> HTMLResponse:
+def _page(request: Request, target: str, message: str = "", status: int = 200) -> HTMLResponse:
     shown = f'<p role="alert">{html.escape(message)}</p>' if message else ""
-    return HTMLResponse(_PAGE.format(next=html.escape(target), message=shown), status)
+    words = _WORDS[_language(request)]
+    return HTMLResponse(_PAGE.format(next=html.escape(target), message=shown, **words), status)
+
+
+def _language(request: Request) -> str:
+    """The first of English and Chinese that the browser asks for."""
+    wanted = [part.strip()[:2].lower() for part in request.headers.get("accept-language", "").split(",")]
+    return next((language for language in wanted if language in _WORDS), "en")
 
 
 def _local(target: str) -> str:

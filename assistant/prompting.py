@@ -47,14 +47,18 @@ def system_text(prompt: str, notes: Sequence[Mapping[str, Any]]) -> str:
     return f"{prompt}\n\n{listed}" if prompt.strip() else listed
 
 
-def turns_of(path: Sequence[Message], new: Sequence[Turn] = ()) -> list[Turn]:
+def turns_of(
+    path: Sequence[Message], new: Sequence[Turn] = (), edits: Mapping[str, str] | None = None
+) -> list[Turn]:
     """The dialogue of a branch root..message and what is said next.
 
+    `edits` are the person's words for replies, by message id: the conversation goes on from what the person sees.
     Replies that were stopped before their first word are left out, and neighbours of one role are joined:
     several chat templates insist on strict alternation.
     """
+    edits = edits or {}
     turns: list[Turn] = []
-    for said in [*(Turn(m.role, m.content) for m in path if m.role != "system"), *new]:
+    for said in [*(Turn(m.role, edits.get(m.id, m.content)) for m in path if m.role != "system"), *new]:
         if not said.content.strip():
             continue
         if turns and turns[-1].role == said.role:

@@ -121,10 +121,15 @@ def _context(path: Sequence[Message], conversations: Mapping[str, Conversation])
     """What the reply at the end of `path` answered, the system prompt first.
 
     A reply's own record of its system prompt (`sampling["system_prompt"]`) comes before the conversation's,
-    which may have been changed since.
+    which may have been changed since; so does its record of the replies before it that the person had edited
+    (`sampling["edited"]`, texts by place on the path).
     """
     reply = path[-1]
-    turns = tuple(Turn(message.role, message.content) for message in path[:-1])
+    edited = reply.sampling.get("edited", {})
+    edited = edited if isinstance(edited, Mapping) else {}
+    turns = tuple(
+        Turn(message.role, str(edited.get(str(i), message.content))) for i, message in enumerate(path[:-1])
+    )
     if turns and turns[0].role == "system":
         return turns
     conversation = conversations.get(reply.conversation_id)

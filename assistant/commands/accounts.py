@@ -6,18 +6,13 @@ import argparse
 import getpass
 import shutil
 import sys
-from datetime import UTC, datetime, timedelta
 
-from assistant.auth import hash_password, new_api_key
+from assistant.auth import checked_password, hash_password, key_expiry, new_api_key
 from assistant.commands.opened import confirm, opened, opened_store, person, show
 from data import profile
 from data.errors import Conflict, Invalid
-from data.ids import as_text
 from data.store import Store
 from data.types import User
-
-MIN_PASSWORD_CHARS = 8
-MAX_KEY_DAYS = 3650
 
 
 def users(options: argparse.Namespace) -> int:
@@ -141,15 +136,13 @@ def ask_password(options: argparse.Namespace) -> str:
         password = getpass.getpass("New password: ")
         if getpass.getpass("The same again: ") != password:
             raise Invalid("The two passwords differ; nothing was changed.")
-    if len(password) < MIN_PASSWORD_CHARS:
-        raise Invalid(f"A password has at least {MIN_PASSWORD_CHARS} characters; nothing was changed.")
-    return password
+    return checked_password(password)
 
 
 def add_key(options: argparse.Namespace) -> int:
     with opened(options) as this:
         key, key_hash = new_api_key()
-        expires = expiry(options.expires_days)
+        expires = key_expiry(options.expires_days)
         key_id = this.store.add_api_key(this.user.id, options.name, key_hash, expires)
     show(
         options,
@@ -157,15 +150,6 @@ def add_key(options: argparse.Namespace) -> int:
         lambda: f"{key}\nKeep it: it is stored only as a hash and cannot be shown again.",
     )
     return 0
-
-
-def expiry(days: int | None) -> str | None:
-    """When a key made now ends, as the store keeps times; None where it does not."""
-    if days is None:
-        return None
-    if not 1 <= days <= MAX_KEY_DAYS:
-        raise Invalid(f"A key lasts 1 to {MAX_KEY_DAYS} days, not {days}; without --expires-days it does not end.")
-    return as_text(datetime.now(UTC) + timedelta(days=days))
 
 
 def list_keys(options: argparse.Namespace) -> int:

@@ -1,9 +1,9 @@
 """The page: three tabs (Chat, Profile, Settings) and the side list, mounted in the chat server at "/".
 
-Drawn by our own panels (component.py) where Gradio's components fall short, by stock components elsewhere:
-gr.Chatbot has room for one kind of feedback on a message, so that thumbs and stars exclude each other, and
-regenerates the last reply only. Handlers are in turns.py, sidebar.py, profile.py and settings.py; this file
-wires them.
+Drawn by our own panels (component.py): gr.Chatbot has room for one kind of feedback on a message, so that thumbs
+and stars exclude each other, and regenerates the last reply only; stock tabs and fields speak the browser's
+language, not the person's, and each kind is one more thing to load. Gradio carries the events and their values.
+Handlers are in turns.py, sidebar.py, profile.py and settings.py; this file wires them.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import os
 from typing import Any
 
 import gradio as gr
-from fastapi import FastAPI
+from fastapi import FastAPI, Request
 
 from assistant.page.component import STATIC, make_panel, serve_static, static_url
 from assistant.page.profile import build_profile
@@ -23,7 +23,6 @@ from assistant.page.turns import Turns
 from assistant.page.view import empty_view
 from assistant.services import Services
 
-LOOK_EVERY_S = 2.0  # how often an open page asks what the learner does and which version is live
 AT_ONCE = 32  # events of one kind that may run side by side: people do not wait for one another
 # The colours chosen in Settings hold from the start; Gradio itself knows only the system's, and sets its
 # class more than once while it loads.
@@ -49,6 +48,7 @@ def mount_page(app: FastAPI, services: Services) -> None:
     """Serve the page at "/" of `app`; call it after every other route is there, for "/" takes all the rest."""
     os.environ["GRADIO_TEMP_DIR"] = str(services.home.tmp_dir)  # uploads stay in the home
     serve_static(app)
+    add_status_route(app, services)
     gr.mount_gradio_app(
         app,
         build_page(services),
@@ -77,29 +77,23 @@ def build_page(services: Services) -> gr.Blocks:
             "sidebar.js", ["open", "new", "rename", "delete", "restore", "search"], elem_id="at-side"
         )
         with gr.Column(elem_id="at-main"):
-            status = make_panel("status.js", [], elem_id="at-status")
-            with gr.Tabs(elem_id="at-tabs", selected="chat") as tabs:
-                with gr.Tab("Chat", id="chat"):
-                    conversation = make_panel(
-                        "conversation.js",
-                        ["send", "say_again", "regenerate", "stop", "refresh", "show"],
-                        value=empty_view(),
-                        elem_id="at-conversation",
-                    )
-                    turn = make_panel("turn.js", [], elem_id="at-turn")
-                with gr.Tab("Profile", id="profile") as profile_tab:
-                    build_profile(services, profile_tab)
-                with gr.Tab("Settings", id="settings"):
-                    build_settings(services, page)
-        _wire_chat(services, page, address, side, conversation, turn, tabs)
-        _wire_status(services, page, status)
+            make_panel("top.js", [], elem_id="at-top-panel")
+            conversation = make_panel(
+                "conversation.js",
+                ["send", "say_again", "regenerate", "compare", "stop", "refresh", "show"],
+                value=empty_view(),
+                elem_id="at-conversation",
+            )
+            turn = make_panel("turn.js", [], elem_id="at-turn")
+            build_profile(services)
+            build_settings(services, page)
+        _wire_chat(services, page, address, side, conversation, turn)
     page.queue(default_concurrency_limit=AT_ONCE, max_size=None)
     return page
 
 
 def _wire_chat(
     services: Services, page: gr.Blocks, address: gr.Textbox, side: gr.HTML, conversation: gr.HTML, turn: gr.HTML,
-    tabs: gr.Tabs,
 ) -> None:  # fmt: skip
     turns, conversations = Turns(services), Conversations(services)
     page.load(
@@ -110,6 +104,7 @@ def _wire_chat(
         (conversation.send, turns.send),
         (conversation.say_again, turns.say_again),
         (conversation.regenerate, turns.regenerate),
+        (conversation.compare, turns.compare),
     ):
         # Two conversations may be written at once; that one is not written twice is checked where it is stored.
         started = listen(handler, None, turn, trigger_mode="multiple", concurrency_limit=None, **QUIET)
@@ -121,52 +116,34 @@ def _wire_chat(
     conversation.show(conversations.open, None, conversation, trigger_mode="multiple", **QUIET)
 
     side.open(conversations.open, None, conversation, trigger_mode="multiple", **QUIET)
-    side.open(lambda: gr.Tabs(selected="chat"), None, tabs, **QUIET)
     side.new(conversations.new, None, conversation, trigger_mode="multiple", **QUIET)
     side.new(
         conversations.listed, None, side, **QUIET
     )  # a new chat that is left while it is written is found there
-    side.new(lambda: gr.Tabs(selected="chat"), None, tabs, **QUIET)
     side.rename(conversations.rename, None, side, trigger_mode="multiple", **QUIET)
     side.delete(conversations.delete, None, [conversation, side], trigger_mode="multiple", **QUIET)
     side.restore(conversations.restore, None, [conversation, side], trigger_mode="multiple", **QUIET)
     side.search(conversations.search, None, side, trigger_mode="always_last", **QUIET)
 
 
-def _wire_status(services: Services, page: gr.Blocks, status: gr.HTML) -> None:
+def add_status_route(app: FastAPI, services: Services) -> None:
     """What may change without a click: the learner's progress and the live version."""
 
-    def look(shown: Any, request: gr.Request) -> Any:
-        now = status_view(services.store, services.current_user(request).id)
-        return gr.skip() if now == shown else now
-
-    timer = gr.Timer(LOOK_EVERY_S)
-    timer.tick(look, status, status, queue=False, **QUIET)
-    page.load(look, status, status, **QUIET)
+    @app.get("/page/status", include_in_schema=False)
+    def status(request: Request) -> dict[str, Any]:
+        return status_view(services.store, services.current_user(request).id)
 
 
 def _theme() -> gr.themes.Base:
-    """Gradio's own components in the page's colours; fonts of the system, so that none is fetched."""
+    """What Gradio itself draws (the frame, its own messages) in the page's colours; fonts of the system, so that
+    none is fetched."""
     fonts = [gr.themes.Font("system-ui"), gr.themes.Font("sans-serif")]
-    theme = gr.themes.Base(
-        primary_hue=gr.themes.colors.teal, neutral_hue=gr.themes.colors.stone, font=fonts,
-        font_mono=[gr.themes.Font("ui-monospace"), gr.themes.Font("monospace")],
-    )  # fmt: skip
+    theme = gr.themes.Base(font=fonts, font_mono=[gr.themes.Font("ui-monospace"), gr.themes.Font("monospace")])
     return theme.set(
         body_background_fill="var(--at-bg)", body_background_fill_dark="var(--at-bg)",
         block_background_fill="transparent", block_background_fill_dark="transparent",
-        block_border_width="0px", block_border_width_dark="0px", block_shadow="none",
+        block_border_width="0px", block_border_width_dark="0px", block_shadow="none", block_padding="0",
         body_text_color="var(--at-text)", body_text_color_dark="var(--at-text)",
-        button_primary_background_fill="var(--at-accent)", button_primary_background_fill_dark="var(--at-accent)",
-        button_primary_text_color="var(--at-on-accent)", button_primary_text_color_dark="var(--at-on-accent)",
-        slider_color="var(--at-accent)", slider_color_dark="var(--at-accent)",
-        block_label_text_color="var(--at-text)", block_label_text_color_dark="var(--at-text)",
-        block_title_text_color="var(--at-text)", block_title_text_color_dark="var(--at-text)",
-        block_info_text_color="var(--at-muted)", block_info_text_color_dark="var(--at-muted)",
-        body_text_color_subdued="var(--at-muted)", body_text_color_subdued_dark="var(--at-muted)",
-        input_background_fill="var(--at-soft)", input_background_fill_dark="var(--at-soft)",
-        checkbox_background_color_selected="var(--at-accent)",
-        checkbox_background_color_selected_dark="var(--at-accent)", block_padding="6px 0",
     )  # fmt: skip
 
 

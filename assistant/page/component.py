@@ -53,8 +53,8 @@ def make_panel(module: str, events: Sequence[str], value: Any = None, **kwargs: 
     # The event names must stand quoted in the script: that is how gr.HTML knows that they exist.
     script = (
         f"const events = {json.dumps(list(events))};"
-        f'import("{static_url()}/{module}")'
-        ".then((m) => m.mount({element, trigger, props, watch, events}))"
+        f'Promise.all([import("{static_url()}/panel.js"), import("{static_url()}/{module}")])'
+        ".then(([panel, module]) => panel.mountPanel(module, {element, trigger, props, watch, events}))"
         '.catch((e) => { element.textContent = "This page could not be drawn: " + e; });'
     )
     return gr.HTML(

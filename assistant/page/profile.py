@@ -6,14 +6,17 @@ that the page can do nothing that is not checked there.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import gradio as gr
 
 from assistant.page.component import make_panel
-from assistant.page.status import status_view
+from assistant.page.plots import plots_view
+from assistant.page.report import figures, story, verdict
+from assistant.page.status import RUNNING, status_view
 from assistant.services import Services
+from data.errors import NotFound
 from data.evidence import load_evidence, outcomes
 from data.quality import WHY, quality_counts
 from data.store import Store
@@ -25,23 +28,23 @@ from data.types import (
     FeedbackOutcome,
     LearningRun,
 )
+from learner.reward.explain import PHRASES
 
 RATINGS_SHOWN = 50
 EXCERPT_CHARS = 90
+AS_IT_CAME = {"say": "The model as it came, before anything was learnt.", "with": {}}
 
 
-def build_profile(services: Services, tab: gr.Tab) -> gr.HTML:
-    """The tab's content; it is read anew whenever the tab is opened or the panel asks."""
-    with gr.Column(elem_classes="at-sheet"):
-        panel = make_panel("profile.js", ["reload"], elem_id="at-profile")
+def build_profile(services: Services) -> gr.HTML:
+    """The tab's content; the panel asks for it whenever the tab is opened or something changed."""
+    panel = make_panel("profile.js", ["reload"], elem_id="at-profile")
 
     def read(request: gr.Request) -> dict[str, Any]:
         return profile_view(services.store, services.current_user(request).id)
 
-    for listen in (panel.reload, tab.select):
-        listen(
-            read, None, panel, show_progress="hidden", api_visibility="private", trigger_mode="always_last"
-        )
+    panel.reload(
+        read, None, panel, show_progress="hidden", api_visibility="private", trigger_mode="always_last"
+    )
     return panel
 
 
@@ -51,8 +54,7 @@ def profile_view(store: Store, user_id: str) -> dict[str, Any]:
     versions = store.versions(user_id)
     runs = store.list_runs(user_id, limit=20)
     reasons = {run.version: run.reason for run in reversed(runs) if run.version is not None}
-    report = next((v.report for v in versions if v.number == live), {})
-    ended = next((run for run in runs if run.state not in ("queued", "running")), None)
+    ended = next((run for run in runs if run.state not in RUNNING), None)
     counts = store.feedback_counts(user_id)
     newest = store.newest_standing_feedback(user_id, RATINGS_SHOWN)
     evidence = load_evidence(store, user_id)
@@ -64,52 +66,77 @@ def profile_view(store: Store, user_id: str) -> dict[str, Any]:
             {"code": code, "count": count, "text": WHY[code]}
             for code, count in quality_counts(evidence).items() if count
         ],
-        "learnt": [dict(statement) for statement in report.get("learnt", [])],
+        "learnt": _learnt(store, user_id, versions, live),
         "last_run": _run(ended) if ended else None,
+        "plots": plots_view(store, user_id, versions, runs),
         "versions": [
             *(_version(v, live, reasons.get(v.number, "")) for v in reversed(versions)),
             {"number": BASE_VERSION, "live": live == BASE_VERSION, "status": "accepted", "created": None,
-             "reason": "The model as it came, before anything was learnt.", "report": []},
+             "usable": live != BASE_VERSION, "verdict": AS_IT_CAME, "story": [], "figures": []},
         ],
         "ratings": [_rating(store, user_id, event, outcome[event.id]) for event in newest],
     }  # fmt: skip
 
 
-def _run(run: LearningRun) -> dict[str, Any]:
-    return {"state": run.state, "reason": run.reason, "ended": run.ended_at, "version": run.version}
-
-
-def _version(version: AdapterVersion, live: int, reason: str) -> dict[str, Any]:
+def _learnt(store: Store, user_id: str, versions: Sequence[AdapterVersion], live: int) -> dict[str, Any]:
+    """What the live version was taught; where the base answers, what the last accepted version had been taught."""
+    accepted = [v for v in versions if v.status == "accepted"]
+    shown = next((v for v in versions if v.number == live), accepted[-1] if accepted else None)
+    statements = shown.report.get("learnt", []) if shown else []
+    language = str(store.settings(user_id)["language"])
     return {
-        "number": version.number,
-        "live": version.number == live,
-        "status": version.status,
-        "created": version.created_at,
-        "reason": reason or str(version.report.get("reason", "")),
-        "report": figures(version.report),
+        "version": shown.number if shown else None,
+        "live": shown is not None and shown.number == live,
+        "statements": [_statement(store, user_id, s, language) for s in statements if isinstance(s, Mapping)],
     }
 
 
-def figures(report: Mapping[str, Any], prefix: str = "") -> list[dict[str, str]]:
-    """The numbers of a report as rows {name, value}, nested names joined by " / "."""
-    rows: list[dict[str, str]] = []
-    for name, value in report.items():
-        label = f"{prefix}{name}".replace("_", " ")
-        if isinstance(value, Mapping):
-            rows += figures(value, f"{label} / ")
-        elif isinstance(value, bool):
-            rows.append({"name": label, "value": "yes" if value else "no"})
-        elif isinstance(value, int | float):
-            rows.append({"name": label, "value": f"{value:.4g}"})
-        elif _is_interval(value):
-            rows.append({"name": label, "value": f"{value[0]:.3g} to {value[1]:.3g}"})
-    return rows
+def _statement(store: Store, user_id: str, found: Mapping[str, Any], language: str) -> dict[str, Any]:
+    """One thing that was learnt: what, how sure, and the ratings that it comes from most."""
+    phrase, weight = str(found.get("text", "")).partition(",")[0], found.get("weight")
+    words = dict(PHRASES).get(language, {}).get(str(found.get("feature", "")))  # type: ignore[call-overload]
+    if words is not None and isinstance(weight, int | float):
+        phrase = words.more if weight > 0 else words.less
+    said = []
+    for feedback_id in found.get("feedback_ids", ()):
+        try:
+            event = store.feedback_event(user_id, feedback_id)
+            said.append({"said": _said(event), "about": _about(store, user_id, event)})
+        except NotFound:
+            continue  # erased, or its conversation deleted
+    return {
+        "phrase": phrase,
+        "text": str(found.get("text", "")),
+        "probability": found.get("probability"),
+        "ratings": found.get("ratings"),
+        "from": said,
+    }
 
 
-def _is_interval(value: Any) -> bool:
-    return (
-        isinstance(value, list | tuple) and len(value) == 2 and all(isinstance(v, int | float) for v in value)
-    )
+def _run(run: LearningRun) -> dict[str, Any]:
+    return {
+        "state": run.state,
+        "reason": run.reason,
+        "ended": run.ended_at,
+        "version": run.version,
+        "verdict": verdict(run.state, run.reason, run.report),
+        "story": story(run.report),
+    }
+
+
+def _version(version: AdapterVersion, live: int, reason: str) -> dict[str, Any]:
+    is_live = version.number == live
+    ended = {"accepted": "promoted", "rejected": "rejected"}.get(version.status, "")
+    return {
+        "number": version.number,
+        "live": is_live,
+        "status": version.status,
+        "created": version.created_at,
+        "usable": version.status == "accepted" and version.has_weights and not is_live,
+        "verdict": verdict(ended, reason or str(version.report.get("reason", "")), version.report),
+        "story": story(version.report),
+        "figures": figures(version.report),
+    }
 
 
 def _rating(store: Store, user_id: str, event: FeedbackEvent, outcome: FeedbackOutcome) -> dict[str, Any]:
@@ -124,16 +151,18 @@ def _rating(store: Store, user_id: str, event: FeedbackEvent, outcome: FeedbackO
     }
 
 
-def _said(event: FeedbackEvent) -> str:
+def _said(event: FeedbackEvent) -> dict[str, Any]:
+    """A sentence as in report.py."""
     if event.kind == "thumb":
-        return "Thumb up" if event.value == "up" else "Thumb down"
+        return {"say": "Thumb up" if event.value == "up" else "Thumb down", "with": {}}
     if event.kind == "stars":
-        return f"{event.value} of 5 stars"
+        return {"say": "{n} of 5 stars", "with": {"n": event.value}}
     if event.kind == "comment":
-        return f"Comment: {_short(event.value)}"
+        return {"say": "Comment: {text}", "with": {"text": _short(event.value)}}
     if event.kind == "edit":
-        return f"Edit: {_short(event.value)}"
-    return "Compared answers" + (": a tie" if len(event.value["order"]) == 1 else "")
+        return {"say": "Edit: {text}", "with": {"text": _short(event.value)}}
+    tie = len(event.value["order"]) == 1
+    return {"say": "Compared answers: a tie" if tie else "Compared answers", "with": {}}
 
 
 def _about(store: Store, user_id: str, event: FeedbackEvent) -> str:

@@ -1,96 +1,118 @@
-"""The Settings tab: stock Gradio components, each saved when it is left or let go."""
+"""The Settings tab: what a person has set, their notes, their account and their API keys.
+
+Settings and notes are stored through the HTTP interface (/v1/profile). Passwords and keys have no route there, so
+that an API key alone can never make another one: they are events of the page, for the person who has it open.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import gradio as gr
 
+from assistant.auth import check_password, checked_password, hash_password, key_expiry, new_api_key
+from assistant.page.component import make_panel
 from assistant.services import Services
-from data.errors import AttuneError
+from data.errors import AttuneError, Conflict, Invalid
+from data.types import User
 
-# Settings in the order in which they are shown; names are the store's.
-ORDER = (
-    "system_prompt", "temperature", "max_tokens", "learning", "learn_after", "quiet_minutes", "theme",
-)  # fmt: skip
-THEMES = [("As the system", "auto"), ("Light", "light"), ("Dark", "dark")]
-
-# Gradio decides on light or dark from the system. A choice made here is kept in the store, from where every
-# browser of the person takes it when the page opens, and in this browser for the first paint.
-APPLY_THEME = """(theme) => {
-  localStorage.setItem("attune.theme", theme);
-  const dark = theme === "dark" || (theme === "auto" && matchMedia("(prefers-color-scheme: dark)").matches);
-  document.body.classList.toggle("dark", dark);
-}"""
-SIGN_OUT = (
-    '<form method="post" action="/logout"><button type="submit">Sign out</button></form>'
-    '<form method="post" action="/logout"><input type="hidden" name="everywhere" value="1">'
-    '<button type="submit">Sign out everywhere</button></form>'
-)
+MAX_KEY_NAME_CHARS = 64
+QUIET: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}
+View = dict[str, Any]
+# Gradio decides on light or dark from the system. A choice made in Settings is kept in the store, from where every
+# browser of the person takes it when the page opens, and in this browser for the first paint (app.py).
 
 
-def build_settings(services: Services, page: gr.Blocks) -> None:
-    """The tab's content, read when the page opens and written at every change."""
-    with gr.Column(elem_classes="at-sheet at-settings"):
-        gr.HTML("<h1>Settings</h1>", padding=False)
-        fields: dict[str, Any] = {}
-        with gr.Column(elem_classes="at-card"):
-            gr.HTML("<h2>Replies</h2>", padding=False)
-            fields["system_prompt"] = gr.Textbox(
-                label="System prompt", info="What every conversation starts from.", lines=3, max_lines=12
+def build_settings(services: Services, page: gr.Blocks) -> gr.HTML:
+    """The tab's content, read when the page opens and after every change."""
+    panel = make_panel(
+        "settings.js",
+        ["reload", "add_key", "revoke_key", "make_account", "set_password"],
+        elem_id="at-settings",
+    )
+    account = Account(services)
+    page.load(account.read, None, panel, **QUIET)
+    panel.reload(account.read, None, panel, **QUIET)
+    for listen, handler in (
+        (panel.add_key, account.add_key),
+        (panel.revoke_key, account.revoke_key),
+        (panel.make_account, account.make_account),
+        (panel.set_password, account.set_password),
+    ):
+        listen(handler, None, panel, trigger_mode="multiple", **QUIET)
+    return panel
+
+
+class Account:
+    """Handlers. Each answers with the whole view; `error` is what went wrong, `key` a new key, shown once."""
+
+    def __init__(self, services: Services) -> None:
+        self.services = services
+        self.store = services.store
+
+    def read(self, request: gr.Request) -> View:
+        return self._view(self.services.current_user(request))
+
+    def add_key(self, event: gr.EventData, request: gr.Request) -> View:
+        def add(person: User, asked: View) -> View:
+            name = str(asked.get("name", "")).strip()
+            if not name or len(name) > MAX_KEY_NAME_CHARS:
+                raise Invalid(f"A key's name has 1 to {MAX_KEY_NAME_CHARS} characters.", "name")
+            days = asked.get("days")
+            expires = key_expiry(days if isinstance(days, int) else None)
+            key, key_hash = new_api_key()
+            self.store.add_api_key(person.id, name, key_hash, expires)
+            return {"key": key}
+
+        return self._done(event, request, add)
+
+    def revoke_key(self, event: gr.EventData, request: gr.Request) -> View:
+        def revoke(person: User, asked: View) -> View:
+            self.store.revoke_api_key(person.id, str(asked.get("id")))
+            return {}
+
+        return self._done(event, request, revoke)
+
+    def make_account(self, event: gr.EventData, request: gr.Request) -> View:
+        """The single person of this home gets a name and a password; everything of theirs stays theirs."""
+
+        def make(person: User, asked: View) -> View:
+            if person.password_hash is not None:
+                raise Conflict("You have an account already.")
+            password = checked_password(str(asked.get("password", "")))
+            self.store.rename_user(person.id, str(asked.get("name", "")), hash_password(password))
+            return {"signed_out": True}
+
+        return self._done(event, request, make)
+
+    def set_password(self, event: gr.EventData, request: gr.Request) -> View:
+        def change(person: User, asked: View) -> View:
+            if person.password_hash is None:
+                raise Conflict("There is no account yet.")
+            if not check_password(str(asked.get("old", "")), person.password_hash):
+                raise Invalid("The present password is wrong; nothing was changed.", "old")
+            self.store.set_password(
+                person.id, hash_password(checked_password(str(asked.get("password", ""))))
             )
-            fields["temperature"] = gr.Slider(
-                0, 2, step=0.05, label="Temperature", info="0 always takes the likeliest word.", buttons=[]
-            )
-            fields["max_tokens"] = gr.Slider(
-                16, 2048, step=8, label="Reply length", info="At most this many tokens.", buttons=[]
-            )
-        with gr.Column(elem_classes="at-card"):
-            gr.HTML("<h2>Learning</h2>", padding=False)
-            fields["learning"] = gr.Checkbox(label="Learn from my ratings")
-            fields["learn_after"] = gr.Slider(
-                5, 200, step=1, label="Learn after this many new ratings", buttons=[]
-            )
-            fields["quiet_minutes"] = gr.Slider(
-                0, 60, step=1, label="and this many quiet minutes", buttons=[]
-            )
-        with gr.Column(elem_classes="at-card"):
-            gr.HTML("<h2>Page</h2>", padding=False)
-            fields["theme"] = gr.Radio(THEMES, label="Colours")
-        with gr.Column(elem_classes="at-card", visible=False) as account:
-            gr.HTML(f"<h2>Account</h2>{SIGN_OUT}", padding=False)
-        saved = gr.HTML("", elem_id="at-settings-saved", padding=False)
+            return {"signed_out": True}
 
-    def read(request: gr.Request) -> list[Any]:
-        person = services.current_user(request)
-        values = services.store.settings(person.id)
-        return [*(values[name] for name in ORDER), gr.Column(visible=person.password_hash is not None)]
+        return self._done(event, request, change)
 
-    shown = [fields[name] for name in ORDER]
-    # Read once, as the page opens: reading at every visit would overwrite what a quick hand has just changed.
-    opened = page.load(read, None, [*shown, account], show_progress="hidden", api_visibility="private")
-    opened.then(None, fields["theme"], None, js=APPLY_THEME)
-    for name in ORDER:
-        _save_on_change(services, name, fields[name], saved)
-    fields["theme"].input(None, fields["theme"], None, js=APPLY_THEME)
-
-
-def _save_on_change(services: Services, name: str, field: Any, saved: gr.HTML) -> None:
-    def save(value: Any, request: gr.Request) -> str:
+    def _done(self, event: gr.EventData, request: gr.Request, act: Callable[[User, View], View]) -> View:
+        asked = event._data if isinstance(event._data, dict) else {}
+        person = self.services.current_user(request)
         try:
-            services.store.update_settings(services.current_user(request).id, {name: _plain(name, value)})
+            found = act(person, asked)
         except AttuneError as error:
-            gr.Warning(str(error))
-            return "<p role='alert' class='at-saved' data-state='failed'>Not saved.</p>"
-        return f"<p role='status' class='at-saved' data-state='saved'>Saved: {field.label}</p>"
+            found = {"error": str(error)}
+        return {**self._view(person), **found, "nonce": asked.get("nonce")}
 
-    listen = {gr.Slider: "release", gr.Textbox: "blur"}.get(type(field), "input")
-    quiet: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}
-    getattr(field, listen)(save, field, saved, trigger_mode="multiple", **quiet)
-    if listen == "release":  # a number typed beside the slider
-        field.input(save, field, saved, trigger_mode="always_last", **quiet)
-
-
-def _plain(name: str, value: Any) -> Any:
-    """A slider gives 24.0 where the store wants the whole number 24."""
-    return int(value) if name in ("max_tokens", "learn_after") and value is not None else value
+    def _view(self, person: User) -> View:
+        return {
+            "settings": self.store.settings(person.id),
+            "notes": self.store.notes(person.id),
+            "name": person.name,
+            "account": person.password_hash is not None,
+            "keys": self.store.list_api_keys(person.id),
+        }

@@ -14,7 +14,7 @@ Value = dict[str, Any]
 
 
 class Conversations:
-    """Handlers. What the browser names is looked up as the asking person's own."""
+    """Handlers. What the browser names is looked up as the asking person's own; `error` says what was refused."""
 
     def __init__(self, services: Services) -> None:
         self.services = services
@@ -47,34 +47,35 @@ class Conversations:
 
     def rename(self, event: gr.EventData, request: gr.Request) -> Value:
         asked, user_id = self._read(event, request)
+        error = None
         try:
             self.store.rename_conversation(
                 user_id, str(asked.get("conversation")), str(asked.get("title", ""))
             )
-        except AttuneError as error:
-            gr.Warning(str(error))
-        return list_view(self.store, user_id)
+        except AttuneError as refused:
+            error = str(refused)
+        return {**list_view(self.store, user_id), "error": error}
 
     def delete(self, event: gr.EventData, request: gr.Request) -> tuple[Any, Value]:
         """Delete (it can be restored); the page empties if it showed that one."""
         asked, user_id = self._read(event, request)
-        gone = str(asked.get("conversation"))
+        gone, error = str(asked.get("conversation")), None
         try:
             self.services.chat.stop(user_id, gone)
             self.store.delete_conversation(user_id, gone)
-        except AttuneError as error:
-            gr.Warning(str(error))
+        except AttuneError as refused:
+            error = str(refused)
         view = self.new() if asked.get("current") == gone else gr.skip()
-        return view, list_view(self.store, user_id)
+        return view, {**list_view(self.store, user_id), "error": error}
 
     def restore(self, event: gr.EventData, request: gr.Request) -> tuple[Value, Value]:
         asked, user_id = self._read(event, request)
-        back = str(asked.get("conversation"))
+        back, error = str(asked.get("conversation")), None
         try:
             self.store.restore_conversation(user_id, back)
-        except AttuneError as error:
-            gr.Warning(str(error))
-        return self._view(user_id, back, None), list_view(self.store, user_id)
+        except AttuneError as refused:
+            error = str(refused)
+        return self._view(user_id, back, None), {**list_view(self.store, user_id), "error": error}
 
     def listed(self, request: gr.Request) -> Value:
         return list_view(self.store, self.services.current_user(request).id)
@@ -83,8 +84,7 @@ class Conversations:
         try:
             return conversation_view(self.store, user_id, conversation, message)
         except NotFound as error:
-            gr.Warning(str(error))
-            return self.new()
+            return {**self.new(), "error": str(error)}
 
     def _read(self, event: gr.EventData, request: gr.Request) -> tuple[dict[str, Any], str]:
         asked = event._data if isinstance(event._data, dict) else {}

@@ -17,8 +17,8 @@ from typing import Any
 import gradio as gr
 
 from assistant.chat import ComparisonStream
-from assistant.page.markdown import render
-from assistant.page.view import message_view, message_views, path_through
+from assistant.page.offers import is_offered
+from assistant.page.view import columns_view, message_view, message_views, path_through
 from assistant.services import Services
 from assistant.streams import ReplyStream
 from data.errors import AttuneError, NotFound
@@ -27,6 +27,9 @@ from data.types import Message
 log = logging.getLogger(__name__)
 
 FRAMES_PER_S = 15
+ALIVE_EVERY_S = (
+    2.0  # a turn that has nothing new says so: a page that hears nothing asks whether the server is there
+)
 UNEXPECTED = (
     "Something went wrong on the server. Its log says what; your message is stored if you see it above."
 )
@@ -76,6 +79,16 @@ class Turns:
 
         def start() -> Iterator[State]:
             yield from self._written(user_id, self.chat.regenerate(user_id, str(asked.get("message"))))
+
+        yield from self._guarded(asked, start())
+
+    def compare(self, event: gr.EventData, request: gr.Request) -> Iterator[State]:
+        """Two more answers to what a reply answers, side by side: what the page offers now and then."""
+        asked, user_id = self._read(event, request)
+
+        def start() -> Iterator[State]:
+            compared = self.chat.compare(user_id, None, parent_id=str(asked.get("message")))
+            yield from self._compared(user_id, compared)
 
         yield from self._guarded(asked, start())
 
@@ -135,9 +148,11 @@ class Turns:
             except AttuneError as failure:
                 error = failure
             messages = self.store.messages(user_id, stream.conversation.id)
+            ended = next(message for message in messages if message.id == reply.id)
             yield {
                 **self._state(user_id, messages, path, touched, title=stream.conversation.title, busy=False),
                 "error": str(error) if error else None,
+                "offer": is_offered(ended, self.store.settings(user_id)),
             }
 
     def _compared(self, user_id: str, compared: ComparisonStream) -> Iterator[State]:
@@ -148,11 +163,11 @@ class Turns:
         path = [*itertools.takewhile(lambda m: m.id != asked.id, path_through(messages, asked.id)), asked]
         state = self._state(user_id, messages, path, path[-2:], title=title, echo=True)
         ids = [stream.message_id or "" for stream in compared.streams]
-        shown: State = {"key": asked.id, "id": None, "replies": _columns(ids, ["" for _ in ids])}
+        shown: State = {"key": asked.id, "id": None, "replies": columns_view(ids, ["" for _ in ids])}
         try:
             yield {**state, "comparison": shown}
             for texts in _frames(compared.streams):
-                shown = {**shown, "replies": _columns(ids, texts)}
+                shown = {**shown, "replies": columns_view(ids, texts)}
                 yield {**state, "comparison": shown}
         finally:
             for stream in compared.streams:
@@ -187,19 +202,21 @@ class Turns:
 
 
 def _frames(streams: Sequence[ReplyStream]) -> Iterator[list[str]]:
-    """All text so far of each stream, whenever there is more, until all have ended."""
+    """All text so far of each stream, whenever there is more (or ALIVE_EVERY_S have passed), until all have
+    ended."""
     going = list(streams)
+    said_at = time.monotonic()
+    shown: list[str] = []
     while going:
         started = time.monotonic()
         for stream in list(going):
             if stream.read(1 / FRAMES_PER_S) is None:
                 going.remove(stream)
-        yield [stream.text for stream in streams]
+        texts = [stream.text for stream in streams]
+        if texts != shown or time.monotonic() - said_at > ALIVE_EVERY_S:
+            yield texts
+            shown, said_at = texts, time.monotonic()
         time.sleep(max(0.0, 1 / FRAMES_PER_S - (time.monotonic() - started)))
-
-
-def _columns(ids: Sequence[str], texts: Sequence[str]) -> list[State]:
-    return [{"id": i, "html": render(text)} for i, text in zip(ids, texts, strict=True)]
 
 
 def _with_text(message: Message, text: str) -> Message:

@@ -12,7 +12,7 @@ from typing import Any
 
 from assistant.page.markdown import render
 from data.store import Store
-from data.types import Conversation, FeedbackEvent, FeedbackKind, Message
+from data.types import Comparison, Conversation, FeedbackEvent, FeedbackKind, Message
 
 LIST_LENGTH = 200  # conversations in the side list; older ones are found by search
 
@@ -38,7 +38,7 @@ def path_through(messages: Sequence[Message], through: str | None) -> list[Messa
 
 def empty_view() -> dict[str, Any]:
     """The page before the first message."""
-    return {"id": None, "title": "", "opened": time.time_ns(), "path": [], "messages": []}
+    return {"id": None, "title": "", "opened": time.time_ns(), "path": [], "messages": [], "comparison": None}
 
 
 def conversation_view(
@@ -54,13 +54,32 @@ def conversation_view(
     conversation = store.conversation(user_id, conversation_id)
     messages = store.messages(user_id, conversation_id)
     path = path_through(messages, through)
+    comparison = None if through else store.unjudged_comparison(user_id, conversation_id)
+    asked = next((i for i, m in enumerate(path) if comparison and m.id == comparison.prompt_message_id), None)
+    if comparison is not None and asked is not None and path[-1].id in comparison.reply_ids:
+        path = path[: asked + 1]  # the replies stand side by side until one is chosen
+    else:
+        comparison = None  # the conversation has gone on after one of them, or on another branch
     return {
         "id": conversation.id,
         "title": conversation.title,
         "opened": time.time_ns(),
         "path": [message.id for message in path],
         "messages": message_views(store, user_id, path, messages),
+        "comparison": comparison_view(comparison, messages) if comparison else None,
     }
+
+
+def comparison_view(comparison: Comparison, messages: Sequence[Message]) -> dict[str, Any]:
+    """A comparison that waits to be judged."""
+    text = {message.id: message.content for message in messages}
+    columns = columns_view(comparison.reply_ids, [text[reply_id] for reply_id in comparison.reply_ids])
+    return {"key": comparison.id, "id": comparison.id, "replies": columns}
+
+
+def columns_view(ids: Sequence[str], texts: Sequence[str]) -> list[dict[str, Any]]:
+    """Replies that stand side by side."""
+    return [{"id": i, "html": render(text)} for i, text in zip(ids, texts, strict=True)]
 
 
 def message_views(

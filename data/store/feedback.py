@@ -156,6 +156,24 @@ class Feedback(Connected):
         )
         return counts | {row["kind"]: row["n"] for row in rows}
 
+    def ratings_by_day(self, user_id: str, days: int) -> list[dict[str, Any]]:
+        """Of the last `days` (UTC) with thumbs or stars that stand, oldest first: day, good, bad, between.
+
+        Good is a thumb up or 4 to 5 stars, bad a thumb down or 1 to 2.
+        """
+        rows = self._all_rows(
+            f"""SELECT day, sum(side > 0) AS good, sum(side < 0) AS bad, sum(side = 0) AS between_ FROM (
+                SELECT substr(created_at, 1, 10) AS day, CASE WHEN value IN ('"up"', '4', '5') THEN 1
+                    WHEN value IN ('"down"', '1', '2') THEN -1 ELSE 0 END AS side
+                FROM feedback WHERE user_id = ? AND kind IN ('thumb', 'stars') AND id NOT IN ({FALLEN})
+            ) GROUP BY day ORDER BY day DESC LIMIT ?""",
+            (user_id, days),
+        )
+        return [
+            {"day": row["day"], "good": row["good"], "bad": row["bad"], "between": row["between_"]}
+            for row in reversed(rows)
+        ]
+
     def new_feedback_count(self, user_id: str) -> int:
         """Standing feedback that no update has seen yet.
 
@@ -213,6 +231,15 @@ class Feedback(Connected):
                 ),
             )  # fmt: skip
         return self.comparison(user_id, comparison_id)
+
+    def unjudged_comparison(self, user_id: str, conversation_id: str) -> Comparison | None:
+        """The newest comparison of a conversation if nothing was ever said about it."""
+        row = self._one_row(
+            "SELECT comparisons.*, EXISTS (SELECT 1 FROM feedback WHERE comparison_id = comparisons.id) AS judged"
+            " FROM comparisons WHERE user_id = ? AND conversation_id = ? ORDER BY id DESC LIMIT 1",
+            (user_id, conversation_id),
+        )
+        return comparison_of(row) if row and not row["judged"] else None
 
     def comparison(self, user_id: str, comparison_id: str) -> Comparison:
         """Raises NotFound also where its conversation is deleted."""

@@ -10,6 +10,7 @@ import pytest
 from assistant.prompting import encode_within
 from assistant.sampling import Sampling
 from data.errors import Conflict, Invalid, NotFound
+from data.evidence import load_evidence
 from data.types import Turn
 from tests.assistant.conftest import Parts
 
@@ -213,3 +214,36 @@ def test_nobody_reaches_somebody_elses_messages(parts: Parts) -> None:
     ):
         with pytest.raises((NotFound, Invalid)):
             attempt()
+
+
+def test_a_conversation_goes_on_from_the_edited_reply_and_keeps_that_it_did(parts: Parts) -> None:
+    first = parts.chat.reply(parts.user_id, None, "Name a pet.", sampling=SHORT)
+    first.wait()
+    assert first.conversation is not None and first.message is not None
+    long = "A hamster called Biscuit, who lives in a large box of straw beside the window. " * 4
+    event = parts.store.add_feedback(parts.user_id, "edit", long, message_id=first.message.id)
+    second = parts.chat.reply(parts.user_id, first.conversation.id, "How old is it?", sampling=SHORT)
+    second.wait()
+    assert second.prompt_tokens > len(long.split())  # six tokens of the original would be far fewer
+    assert second.message is not None and second.message.sampling["edited"] == {"1": long}
+    observation = parts.store.add_feedback(parts.user_id, "thumb", "up", message_id=second.message.id)
+    found = {o.feedback_id: o for o in load_evidence(parts.store, parts.user_id).observations}
+    assert found[observation.id].context[1] == Turn("assistant", long)
+    parts.store.retract_feedback(parts.user_id, event.id)
+    third = parts.chat.reply(parts.user_id, first.conversation.id, "And its colour?", sampling=SHORT)
+    third.wait()
+    assert third.message is not None and "edited" not in third.message.sampling
+
+
+def test_a_reply_keeps_the_notes_that_it_read(parts: Parts) -> None:
+    parts.store.put_notes(parts.user_id, [{"text": "Rhyme."}, {"text": "Shout.", "enabled": False}])
+    noted = parts.chat.reply(parts.user_id, None, "Name a pet.", sampling=SHORT)
+    noted.wait()
+    plain = parts.chat.reply(parts.user_id, None, "Name a pet.", sampling=SHORT, model="base")
+    plain.wait()
+    assert noted.message is not None and plain.message is not None
+    assert noted.message.sampling["system_prompt"] == "The person you answer has these wishes:\n- Rhyme."
+    assert "system_prompt" not in plain.message.sampling
+    rated = parts.store.add_feedback(parts.user_id, "stars", 5, message_id=noted.message.id)
+    found = {o.feedback_id: o for o in load_evidence(parts.store, parts.user_id).observations}
+    assert found[rated.id].context[0] == Turn("system", noted.message.sampling["system_prompt"])

@@ -90,7 +90,7 @@ def test_every_answer_carries_the_security_headers(server: Running) -> None:
 def test_with_accounts_nothing_but_the_door_answers_strangers(accounts: tuple[Running, str, str]) -> None:
     running, _, _ = accounts
     with running.client() as client:
-        for path in ("/v1/models", "/v1/profile", "/", "/gradio_api/info", "/config", "/nope"):
+        for path in ("/v1/models", "/v1/profile", "/", "/gradio_api/info", "/config", "/page/status", "/nope"):
             answer = client.get(path)
             assert answer.status_code == 401, path
             assert answer.json()["error"]["type"] == "authentication_error"
@@ -98,6 +98,24 @@ def test_with_accounts_nothing_but_the_door_answers_strangers(accounts: tuple[Ru
         assert (page.status_code, page.headers["location"]) == (303, "/login?next=%2F")
         assert client.get("/healthz").status_code == 200
         assert client.get("/v1/models", headers={"Authorization": "Bearer attune_wrong"}).status_code == 401
+
+
+def test_the_door_speaks_the_browsers_language(accounts: tuple[Running, str, str]) -> None:
+    running, _, _ = accounts
+    with running.client(Origin=running.address) as client:
+        for asked, button in (
+            ("zh-CN,zh;q=0.9,en", "登录"),
+            ("en-GB,zh", "Sign in"),
+            ("de, fr", "Sign in"),
+            ("fr, zh", "登录"),
+            ("", "Sign in"),
+        ):
+            page = client.get("/login", headers={"Accept-Language": asked}).text
+            assert f'<button type="submit">{button}</button>' in page, asked
+        wrong = client.post(
+            "/login", data={"name": "ann", "password": "no"}, headers={"Accept-Language": "zh"}
+        )
+        assert wrong.status_code == 401 and "名字或密码不对。" in wrong.text
 
 
 def test_signing_in_and_out_with_the_form(accounts: tuple[Running, str, str]) -> None:

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -41,6 +42,7 @@ class Served:
     home: Home
     store: Store
     user_id: str
+    process: subprocess.Popen[bytes]
 
     def newest_reply(self) -> Message:
         conversation = self.store.list_conversations(self.user_id, limit=1)[0]
@@ -52,33 +54,46 @@ class Served:
 
 @pytest.fixture(scope="session")
 def server(models_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
-    root = tmp_path_factory.mktemp("home")
+    with serving(models_dir, tmp_path_factory.mktemp("home")) as served:
+        yield served
+
+
+@contextmanager
+def serving(models_dir: Path, root: Path) -> Iterator[Served]:
+    """A server on a home of its own, until the end of the block."""
     home = Home(root).create()
     home.models_dir.rmdir()
     home.models_dir.symlink_to(models_dir, target_is_directory=True)
     store = Store(home)
     user = store.ensure_user()
-    store.update_settings(user.id, {"max_tokens": MAX_TOKENS})
+    store.update_settings(user.id, {"max_tokens": MAX_TOKENS, "offer_comparisons": False})
+    process, address = start(root)
+    try:
+        yield Served(address, home, store, user.id, process)
+    finally:
+        end(process)
+        store.close()
+
+
+def start(root: Path, port: int = 0) -> tuple[subprocess.Popen[bytes], str]:
+    """A server process and its address, once it answers."""
     command = [
-        sys.executable,
-        "-m",
-        "assistant.server",
-        "--home",
-        str(root),
-        "--port",
-        "0",
-        "--device",
-        "cpu",
-    ]
+        sys.executable, "-m", "assistant.server", "--home", str(root), "--port", str(port), "--device", "cpu",
+    ]  # fmt: skip
     log = root / "logs" / "server.txt"
     with log.open("w") as out:
         process = subprocess.Popen(command, cwd=CHECKOUT, stdout=out, stderr=subprocess.STDOUT)
     try:
-        yield Served(_address(process, log), home, store, user.id)
-    finally:
+        return process, _address(process, log)
+    except BaseException:
+        end(process)
+        raise
+
+
+def end(process: subprocess.Popen[bytes]) -> None:
+    if process.poll() is None:
         process.send_signal(signal.SIGTERM)
         process.wait(timeout=30)
-        store.close()
 
 
 def _address(process: subprocess.Popen[bytes], log: Path) -> str:

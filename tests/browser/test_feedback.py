@@ -5,7 +5,9 @@ from __future__ import annotations
 import pytest
 from playwright.sync_api import Page, Route, expect
 
-from tests.browser.conftest import Served, ask, finished, replies, saved
+from assistant.page.offers import is_offered
+from tests.browser.conftest import MAX_TOKENS, Served, ask, finished, replies, saved
+from tests.browser.test_profile import open_profile
 
 
 def test_thumbs_exclude_one_another_and_a_second_click_takes_back(page: Page, server: Served) -> None:
@@ -136,9 +138,104 @@ def test_ratings_are_listed_in_the_profile_and_can_be_taken_back(
     event = server.store.add_feedback(
         server.user_id, kind, "up" if kind == "thumb" else "fine", message_id=reply.get_attribute("data-id")
     )  # type: ignore[arg-type]
-    page.get_by_role("tab", name="Profile").click()
+    open_profile(page, "Ratings")
     row = page.locator(f'[data-feedback="{event.id}"]')
     expect(row).to_contain_text("Waiting for the next update.")
     row.get_by_role("button", name="Take back").click()
     expect(row).to_have_count(0)
     assert server.store.feedback_event(server.user_id, event.id).retracted_by is not None
+
+
+def test_the_first_rating_says_what_will_happen_with_it_and_when(page: Page, server: Served) -> None:
+    ask(page, "Name a dog.").get_by_role("button", name="Good reply").click()
+    state = replies(page).last.get_by_test_id("save-state")
+    if server.store.lease_holder() is None:  # no learner runs beside the tests
+        expect(state).to_have_text("Saved. The learner is not running, so it waits until it does.")
+    assert server.store.acquire_lease("a learner", 60)
+    try:
+        page.reload()
+        expect(page.get_by_role("status", name="Learning status")).to_contain_text("ratings until I learn")
+        left = 20 - server.store.new_feedback_count(server.user_id) - 1
+        replies(page).last.get_by_role("radio", name="4 stars").click()
+        expect(state).to_contain_text("proves better for you goes live. Profile shows it all.")
+        if left > 0:
+            expect(state).to_contain_text(
+                f"Saved. After {left} more and 5 quiet minutes I learn from them by myself"
+            )
+        replies(page).last.get_by_role("radio", name="5 stars").click()
+        expect(state).to_have_text("Saved")
+    finally:
+        server.store.release_lease("a learner")
+
+
+def test_an_unjudged_comparison_is_there_again_after_a_reload(page: Page, server: Served) -> None:
+    page.get_by_role("button", name="Compare two answers").click()
+    box = page.get_by_role("textbox", name="Message", exact=True)
+    box.fill("Name two fruits.")
+    box.press("Enter")
+    expect(page.get_by_role("button", name="A is better")).to_be_visible()
+    page.reload()
+    expect(page.get_by_role("region", name="Answer B")).to_be_visible()
+    expect(replies(page)).to_have_count(0)
+    page.get_by_role("button", name="Tie").click()
+    expect(replies(page)).to_have_count(1)
+    ranking = [e for e in server.store.standing_feedback(server.user_id) if e.kind == "ranking"][-1]
+    comparison = server.store.comparison(server.user_id, ranking.comparison_id or "")
+    assert ranking.value["order"] == [list(comparison.reply_ids)]
+    page.reload()
+    expect(replies(page)).to_have_count(1)  # judged is judged
+    expect(page.get_by_role("button", name="Tie")).to_have_count(0)
+
+
+def test_a_comparison_is_offered_now_and_then_and_can_be_refused_for_good(page: Page, server: Served) -> None:
+    server.store.update_settings(server.user_id, {"offer_comparisons": True, "max_tokens": 2})
+    offer = page.get_by_role("region", name="An offer")
+    try:
+        _until_offered(page)
+        offered = replies(page).last.get_attribute("data-id") or ""
+        assert is_offered(
+            server.store.message(server.user_id, offered), server.store.settings(server.user_id)
+        )
+        offer.get_by_role("button", name="Not now").click()
+        expect(offer).to_have_count(0)
+        _until_offered(page)
+        offer.get_by_role("button", name="Compare two answers to this").click()
+        expect(page.get_by_role("button", name="B is better")).to_be_visible()
+        page.get_by_role("button", name="A is better").click()
+        expect(replies(page)).to_have_count(1)
+        ranking = [e for e in server.store.standing_feedback(server.user_id) if e.kind == "ranking"][-1]
+        comparison = server.store.comparison(server.user_id, ranking.comparison_id or "")
+        assert comparison.reply_ids[0] == ranking.value["order"][0][0]
+        _until_offered(page)
+        offer.get_by_role("button", name="Do not offer this").click()
+        expect(page.get_by_text("I will not offer it again")).to_be_visible()
+        assert server.store.settings(server.user_id)["offer_comparisons"] is False
+    finally:
+        server.store.update_settings(server.user_id, {"offer_comparisons": False, "max_tokens": MAX_TOKENS})
+
+
+def _until_offered(page: Page) -> None:
+    """Write replies anew until one comes with an offer (about one in six does)."""
+    if replies(page).count() == 0:
+        ask(page, "Name a number.")
+    for _ in range(60):
+        if page.get_by_role("region", name="An offer").count():
+            return
+        before = replies(page).last.get_attribute("data-id") or ""
+        replies(page).last.get_by_role("button", name="Regenerate").click()
+        expect(replies(page).last).not_to_have_attribute("data-id", before)
+        finished(replies(page).last)
+        expect(page.get_by_role("button", name="Send", exact=True)).to_be_visible()
+    raise AssertionError("no comparison was offered in 60 replies")
+
+
+def test_a_conversation_goes_on_from_an_edited_reply(page: Page, server: Served) -> None:
+    reply = ask(page, "Name a writer.")
+    id_ = reply.get_attribute("data-id") or ""
+    reply.get_by_role("button", name="Edit reply").click()
+    reply.get_by_role("textbox", name="Edit the reply").fill("Virginia Woolf.")
+    reply.get_by_role("button", name="Save edit").click()
+    saved(reply)
+    after = server.store.message(server.user_id, ask(page, "Who is that?").get_attribute("data-id") or "")
+    assert after.sampling["edited"] == {"1": "Virginia Woolf."}
+    assert server.store.message(server.user_id, id_).content != "Virginia Woolf."

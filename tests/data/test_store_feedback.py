@@ -218,3 +218,34 @@ def test_seconds_seen_are_a_number_from_zero_up(store, chatted, seconds):
         store.add_feedback(chatted.user.id, "thumb", "up", message_id=chatted.reply.id, seen_s=seconds)
     assert caught.value.param == "seen_s"
     assert store.standing_feedback(chatted.user.id) == []
+
+
+def test_a_comparison_is_unjudged_until_anything_was_said_about_it(store):
+    user = store.ensure_user().id
+    conversation = store.create_conversation(user)
+    asked = store.add_message(user, conversation.id, None, "user", "Which?")
+    two = [store.add_message(user, conversation.id, asked.id, "assistant", text).id for text in "ab"]
+    assert store.unjudged_comparison(user, conversation.id) is None
+    made = store.create_comparison(user, conversation.id, asked.id, two)
+    assert store.unjudged_comparison(user, conversation.id) == made
+    assert store.unjudged_comparison("somebody else", conversation.id) is None
+    event = store.add_feedback(user, "ranking", {"order": [two]}, comparison_id=made.id)
+    assert store.unjudged_comparison(user, conversation.id) is None
+    store.retract_feedback(user, event.id)
+    assert store.unjudged_comparison(user, conversation.id) is None  # it was judged once: the page does not insist
+
+
+def test_ratings_are_counted_by_day_and_side(store):
+    user = store.ensure_user().id
+    conversation = store.create_conversation(user)
+    asked = store.add_message(user, conversation.id, None, "user", "Which?")
+    said = [("thumb", "up"), ("thumb", "down"), *(("stars", n) for n in (5, 4, 3, 2)), ("comment", "x")]
+    for kind, value in said:
+        reply = store.add_message(user, conversation.id, asked.id, "assistant", "text").id
+        event = store.add_feedback(user, kind, value, message_id=reply)
+    day = event.created_at[:10]
+    assert store.ratings_by_day(user, 30) == [{"day": day, "good": 3, "bad": 2, "between": 1}]
+    taken = next(e for e in store.standing_feedback(user) if e.value == 5)
+    store.retract_feedback(user, taken.id)
+    assert store.ratings_by_day(user, 30)[0]["good"] == 2
+    assert store.ratings_by_day("somebody else", 30) == []

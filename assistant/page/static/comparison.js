@@ -1,7 +1,9 @@
 // Two answers side by side; saying which one is better (or that they tie) is stored as a ranking.
 
 import { api, h, tell } from "./dom.js";
+import { decorateCode } from "./reply_text.js";
 import { updateHtml } from "./safe.js";
+import { t } from "./words.js";
 
 const LETTERS = ["A", "B"];
 
@@ -15,22 +17,22 @@ export function makeComparison(key, done) {
     letter,
   }));
   for (const column of columns) {
-    column.element = h("section.at-column", { "aria-label": `Answer ${column.letter}` }, h("h3", {}, `Answer ${column.letter}`), column.text);
+    column.element = h("section.at-column", { "aria-label": t("Answer {letter}", { letter: column.letter }) }, h("h3", {}, t("Answer {letter}", { letter: column.letter })), column.text);
   }
   const choice = (label, order) => h("button", { type: "button", onclick: () => choose(order()) }, label);
   const ids = () => value.replies.map((reply) => reply.id);
-  const buttons = h("div.at-choice", { role: "group", "aria-label": "Which answer is better?", hidden: true },
-    choice("A is better", () => [[ids()[0]], [ids()[1]]]),
-    choice("Tie", () => [ids()]),
-    choice("B is better", () => [[ids()[1]], [ids()[0]]]));
+  const buttons = h("div.at-choice", { role: "group", "aria-label": t("Which answer is better?"), hidden: true },
+    choice(t("A is better"), () => [[ids()[0]], [ids()[1]]]),
+    choice(t("Tie"), () => [ids()]),
+    choice(t("B is better"), () => [[ids()[1]], [ids()[0]]]));
   const state = h("span.at-saved", { role: "status", "data-testid": "save-state" });
-  const element = h("section.at-comparison", { "aria-label": "Compare two answers" },
+  const element = h("section.at-comparison", { "aria-label": t("Compare two answers") },
     h("div.at-columns", {}, columns.map((column) => column.element)), buttons, state);
 
   function update(now) {
     value = now;
     columns.forEach((column, index) => {
-      if (now.replies[index]) updateHtml(column.text, now.replies[index].html);
+      if (now.replies[index]) updateHtml(column.text, now.replies[index].html, decorateCode);
     });
     buttons.hidden = !now.id;
   }
@@ -38,17 +40,17 @@ export function makeComparison(key, done) {
   async function choose(order) {
     const seen = (performance.now() - came) / 1000;
     state.dataset.state = "saving";
-    state.textContent = "Saving…";
+    state.textContent = t("Saving…");
     for (const button of buttons.children) button.disabled = true;
     try {
       await api("POST", "/v1/feedback", { comparison_id: value.id, kind: "ranking", value: { order }, seen_s: seen });
       state.dataset.state = "saved";
-      state.textContent = "Saved";
+      state.textContent = t("Saved");
       tell("feedback", { kind: "ranking" });
       setTimeout(() => done(order[0][0]), 900); // long enough to read that it was saved
     } catch (error) {
       state.dataset.state = "failed";
-      state.textContent = `Not saved: ${error.message}`;
+      state.textContent = t("Not saved: {why}", { why: error.message });
       for (const button of buttons.children) button.disabled = false;
     }
   }

@@ -3,16 +3,14 @@
 // `value` is a whole conversation and arrives when one is opened; what happens in a turn arrives through the
 // small `turn` panel (turn.js), whose every value is complete for its turn: one that is skipped is no loss.
 
-import { announce, api, h, icon, on, tell, toast } from "./dom.js";
 import { makeComparison } from "./comparison.js";
 import { makeComposer } from "./composer.js";
+import { announce, api, h, icon, on, tell, toast } from "./dom.js";
+import { makeEmpty, makeOffer } from "./invitations.js";
 import { makeMessage } from "./reply.js";
+import { otherPages } from "./other_pages.js";
+import { said, t } from "./words.js";
 
-const EXAMPLES = [
-  "Explain what a hash table is to someone who cooks.",
-  "Write a short, friendly e-mail that moves a meeting to Friday.",
-  "Give me three ideas for a rainy Sunday.",
-];
 const NEAR_END_PX = 80;
 const LOOK_EVERY_MS = 1000;
 const SILENT_MS = 5000; // a turn that says nothing for so long: is the server still there?
@@ -22,17 +20,18 @@ export function mount({ element, trigger, props, watch }) {
   let nodes = new Map(); // message id -> {element, update, state}
   let notices = new Map(); // message id (null: none yet) -> line below it that says which version went live
   let comparison = null;
+  let offer = null; // a comparison that the assistant proposes below the last reply
   let opened = null; // which opening of a conversation is shown; differs even between two empty chats
   const own = new Map(); // nonce -> {conversation, opened, text, heard}: turns asked for here that have not ended
   let following = true;
 
-  const list = h("div.at-messages", { role: "log", "aria-label": "Conversation", "aria-live": "off" });
+  const list = h("div.at-messages", { role: "log", "aria-label": t("Conversation"), "aria-live": "off" });
   const empty = makeEmpty((text) => send(text, false));
-  const latest = h("button.at-latest", { type: "button", "aria-label": "Jump to the end", hidden: true, onclick: toEnd }, icon("latest"));
+  const latest = h("button.at-latest", { type: "button", "aria-label": t("Jump to the end"), hidden: true, onclick: toEnd }, icon("latest"));
   const scroller = h("div.at-scroll", { tabindex: "-1", onscroll: onScroll }, empty, list);
   const composer = makeComposer({ send, stop });
-  element.replaceChildren(h("div.at-chat", {}, scroller, h("div.at-foot", {}, latest, composer.element,
-    h("p.at-small", {}, "A small model can be wrong. What you rate, it learns from."))));
+  element.replaceChildren(h("div.at-chat", { id: "at-panel-chat", role: "tabpanel", "aria-labelledby": "at-tab-chat" }, scroller, h("div.at-foot", {}, latest, composer.element,
+    h("p.at-small", {}, t("A small model can be wrong. What you rate, it learns from.")))));
 
   const actions = {
     regenerate: (view) => ask("regenerate", { message: view.id }),
@@ -53,6 +52,7 @@ export function mount({ element, trigger, props, watch }) {
     const nonce = crypto.getRandomValues(new Uint32Array(2)).join("-");
     own.set(nonce, { conversation: conversation.id, opened, text: detail.text, heard: Date.now() });
     following = true;
+    offer = null;
     composer.setBusy(true);
     trigger(event, { ...detail, conversation: conversation.id, nonce });
   }
@@ -107,13 +107,16 @@ export function mount({ element, trigger, props, watch }) {
     nodes = new Map();
     notices = new Map();
     comparison = null;
+    offer = null;
     list.replaceChildren();
+    if (value.comparison) showComparison(value.comparison);
     draw(value.messages);
     composer.setBusy(isBusy());
     composer.fail("");
     following = true;
     toEnd();
     tell("opened", conversation);
+    if (value.error) toast(said(value.error), { kind: "error" });
   }
 
   /** One state of a turn: {nonce, conversation, title, path, messages, busy, error, comparison}; without a nonce
@@ -127,20 +130,24 @@ export function mount({ element, trigger, props, watch }) {
       mine.conversation ??= turn.conversation;
       if (shown) conversation.id = mine.conversation;
       if (turn.echo) composer.accepted(mine.text);
-      if (!turn.busy) own.delete(turn.nonce);
+      if (!turn.busy) {
+        own.delete(turn.nonce);
+        pages.changed({ conversation: turn.conversation, message: turn.path?.at(-1) });
+      }
     }
-    if (turn.error && mine && shown) composer.fail(turn.error);
-    else if (turn.error) toast(turn.error, { kind: "error" });
+    if (turn.error && mine && shown) composer.fail(said(turn.error));
+    else if (turn.error) toast(said(turn.error), { kind: "error" });
     if (turn.error && !turn.nonce) lose(); // what cannot be read again is not asked for every second
     if (shown && turn.path) {
       conversation.path = turn.path;
       conversation.title = turn.title ?? conversation.title;
       if (turn.comparison) showComparison(turn.comparison);
       else if (turn.echo || mine) comparison = null;
+      if (mine && turn.offer) offer = makeOffer({ compare: () => ask("compare", { message: turn.path.at(-1) }), dismiss });
       draw(turn.messages);
       tell("opened", conversation);
     }
-    if (mine && shown && !turn.busy && !turn.error) announce("The reply is complete.");
+    if (mine && shown && !turn.busy && !turn.error) announce(t("The reply is complete."));
     composer.setBusy(isBusy());
     if (following) toEnd();
   }
@@ -155,6 +162,7 @@ export function mount({ element, trigger, props, watch }) {
     const path = conversation.path.filter((id) => nodes.has(id));
     const shown = [null, ...path].flatMap((id) => [nodes.get(id)?.element, notices.get(id)]).filter(Boolean);
     if (comparison) shown.push(comparison.element);
+    else if (offer) shown.push(offer);
     // Only what is out of place is moved: a moved element would lose focus and selection.
     shown.forEach((node, index) => {
       if (list.children[index] !== node) list.insertBefore(node, list.children[index] ?? null);
@@ -173,6 +181,12 @@ export function mount({ element, trigger, props, watch }) {
     comparison.update(value);
   }
 
+  function dismiss() {
+    offer = null;
+    draw([]);
+    composer.focus();
+  }
+
   function onScroll() {
     following = scroller.scrollHeight - scroller.scrollTop - scroller.clientHeight < NEAR_END_PX;
     latest.hidden = following;
@@ -184,7 +198,12 @@ export function mount({ element, trigger, props, watch }) {
   }
 
   on("turn", onTurn);
-  on("feedback", () => {
+  const pages = otherPages((change) => {
+    // The same conversation went on, or was judged, in another tab of this browser.
+    if (change.conversation === conversation.id && !isBusy()) trigger("show", { conversation: conversation.id, message: change.message });
+  });
+  on("feedback", ({ kind }) => {
+    pages.changed({ conversation: conversation.id, message: kind === "ranking" ? null : conversation.path.at(-1) });
     if (following) toEnd(); // the line that says "Saved" must not hide behind the composer
   });
   on("conversations-changed", (now) => {
@@ -192,7 +211,7 @@ export function mount({ element, trigger, props, watch }) {
     if (!now.open) open({ id: null, path: [], title: "", messages: [], opened: Date.now() });
   });
   on("new-version", ({ version }) => {
-    const line = h("p.at-notice", { role: "status" }, `Version ${version} is live: it writes from the next reply on.`);
+    const line = h("p.at-notice", { role: "status" }, t("Version {number} is live: it writes from the next reply on.", { number: version }));
     notices.set(conversation.path.at(-1) ?? null, line);
     draw([]);
     if (following) toEnd();
@@ -200,11 +219,4 @@ export function mount({ element, trigger, props, watch }) {
   setInterval(look, LOOK_EVERY_MS);
   watch("value", () => open(props.value));
   open(props.value);
-}
-
-function makeEmpty(choose) {
-  return h("div.at-empty", {},
-    h("h1", {}, "What can I do for you?"),
-    h("p", {}, "Rate, correct or compare my replies: that is how I learn to answer the way you like."),
-    h("div.at-examples", {}, EXAMPLES.map((text) => h("button", { type: "button", onclick: () => choose(text) }, text))));
 }

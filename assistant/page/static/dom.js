@@ -1,6 +1,8 @@
 // Elements, icons, words to the screen reader, and requests to our own HTTP interface.
 // Text always goes in as text nodes; HTML only through safe.js.
 
+import { said, t } from "./words.js";
+
 /** An element: h("button.quiet", {onclick, "aria-label": ...}, child, "text", ...). */
 export function h(spec, attributes = {}, ...children) {
   const [tag, ...classes] = spec.split(".");
@@ -69,18 +71,20 @@ export function announce(text) {
 }
 
 let toasts = null;
+const MOST_TOASTS = 2; // an older one makes room: messages must not pile up over what one reads
 
 /** A line that comes and goes; with `action` {label, run} it offers to take something back. */
 export function toast(text, { action = null, seconds = 6, kind = "plain" } = {}) {
   if (!toasts) {
-    toasts = h("div.at-toasts", { role: "region", "aria-label": "Messages" });
+    toasts = h("div.at-toasts", { role: "region", "aria-label": t("Messages") });
     host().append(toasts);
   }
   const node = h("div.at-toast", { role: kind === "error" ? "alert" : "status", "data-kind": kind }, h("span", {}, text));
   const gone = () => node.remove();
   if (action) node.append(h("button", { type: "button", onclick: () => { gone(); action.run(); } }, action.label));
-  node.append(iconButton("close", "Close", gone));
+  node.append(iconButton("close", t("Close"), gone));
   toasts.append(node);
+  while (toasts.children.length > MOST_TOASTS) toasts.firstChild.remove();
   setTimeout(gone, seconds * 1000);
 }
 
@@ -95,10 +99,10 @@ export async function api(method, path, body) {
       body: body === undefined ? undefined : JSON.stringify(body),
     });
   } catch {
-    throw new Error("Attune does not answer. Is it still running?");
+    throw new Error(t("Attune does not answer. Is it still running?"));
   }
   const answer = await response.json().catch(() => ({}));
-  if (!response.ok) throw new Error(answer?.error?.message ?? `The server answered ${response.status}.`);
+  if (!response.ok) throw new Error(said(answer?.error?.message) || t("The server answered {status}.", { status: response.status }));
   return answer;
 }
 
@@ -111,4 +115,52 @@ export function on(name, listener) {
 
 export function tell(name, detail) {
   for (const listener of listeners.get(name) ?? []) listener(detail);
+}
+
+/** A titled part of Profile or Settings. */
+export function card(title, ...children) {
+  return h("section.at-card", { "aria-label": t(title) }, h("h2", {}, t(title)), children);
+}
+
+/** Copy `text` and show on `button` that it was done. */
+export async function copyText(text, button) {
+  try {
+    await navigator.clipboard.writeText(text);
+  } catch {
+    // Without https or localhost there is no clipboard interface: the old way through a selection.
+    const box = h("textarea.at-hidden", { value: text });
+    document.body.append(box);
+    box.select();
+    document.execCommand("copy");
+    box.remove();
+  }
+  announce(t("Copied"));
+  const before = [...button.childNodes];
+  button.replaceChildren(icon("check"));
+  setTimeout(() => button.replaceChildren(...before), 1500);
+}
+
+/** Do `redraw` below `root` and leave focus and opened details where they were; where what had focus is gone, the next
+ * thing below `root` gets it: a person at the keyboard must not begin at the top again. */
+export function redrawn(root, redraw) {
+  const focused = root.contains(document.activeElement) ? document.activeElement : null;
+  const wanted = focused && nameOf(focused);
+  const before = focused ? focusable(root).indexOf(focused) : -1;
+  const opened = new Set([...root.querySelectorAll("details[open]")].map(nameOf));
+  redraw();
+  for (const details of root.querySelectorAll("details")) if (opened.has(nameOf(details))) details.open = true;
+  if (!focused || focused.isConnected) return;
+  const now = focusable(root);
+  (now.find((node) => nameOf(node) === wanted) ?? now[Math.min(before, now.length - 1)])?.focus();
+}
+
+function focusable(root) {
+  return [...root.querySelectorAll("button, input, summary, a[href], textarea, select")].filter((node) => !node.disabled && node.offsetParent);
+}
+
+/** Which thing it is, in whichever drawing: the row it stands in and what it says. */
+function nameOf(node) {
+  const row = node.closest("li")?.dataset ?? {};
+  const label = node.getAttribute("aria-label") ?? (node.localName === "details" ? node.firstChild : node).textContent;
+  return JSON.stringify([node.localName, row, label]);
 }

@@ -1,12 +1,28 @@
 // What a person says about a reply: thumbs, stars, a comment, an edit. Everything is sent by message id and
 // shown as saved only when the server has answered that it is in the database.
 
-import { announce, api, h, icon, iconButton, tell } from "./dom.js";
+import { announce, api, h, icon, iconButton, on, tell } from "./dom.js";
+import { t } from "./words.js";
 
 const STAR_NAMES = ["1 star", "2 stars", "3 stars", "4 stars", "5 stars"];
-const RETRY_HINT = "Try again";
 
-let explained = false; // the first rating on a page says what will happen with it
+let explained = false; // the first rating on a page says what will happen with it, and when
+let learner = null; // what the page knows of the learner
+on("status", (status) => { learner = status; });
+
+/** What becomes of a rating, and when. */
+function whatHappens() {
+  if (!learner) return t("I learn from it at the next update.");
+  if (learner.state === "off") return t("Learning is switched off in Settings, so it is only kept.");
+  if (learner.state === "paused") return t("Learning is paused, so it waits until you resume it in Profile.");
+  if (learner.state === "away") return t("The learner is not running, so it waits until it does.");
+  if (learner.state === "running") return t("An update is running; the next one learns from it.");
+  const left = Math.max(0, learner.learn_after - learner.new - 1);
+  const start = left
+    ? t("After {left} more and {minutes} quiet minutes I learn from them by myself", { left, minutes: learner.quiet_minutes })
+    : t("After {minutes} quiet minutes I learn from them by myself", { minutes: learner.quiet_minutes });
+  return t("{start}; what then proves better for you goes live. Profile shows it all.", { start });
+}
 
 /** The row of feedback under one reply. `view` is the message's view and is kept up to date in place;
  * `onEdited()` is called when an edit was saved or taken back; `seenFor()` says for how many seconds the reply
@@ -16,15 +32,15 @@ export function makeFeedback(view, { onEdited, seenFor }) {
   let waiting = 0;
   let saved = { ...view.feedback }; // what the server is known to have: kind -> {id, value}
   const state = h("span.at-saved", { role: "status", "data-testid": "save-state" });
-  const up = thumb("up", "Good reply");
-  const down = thumb("down", "Bad reply");
+  const up = thumb("up", t("Good reply"));
+  const down = thumb("down", t("Bad reply"));
   const stars = makeStars((value) => give("stars", value));
-  const commentButton = iconButton("comment", "Comment", () => toggleComment(), { "aria-expanded": "false" });
-  const commentText = h("textarea", { rows: 2, "aria-label": "Your comment", placeholder: "What was good or bad about it?" });
+  const commentButton = iconButton("comment", t("Comment"), () => toggleComment(), { "aria-expanded": "false" });
+  const commentText = h("textarea", { rows: 2, "aria-label": t("Your comment"), placeholder: t("What was good or bad about it?") });
   const commentForm = h("form.at-form", { hidden: true, onsubmit: saveComment }, commentText,
     h("div.at-form-row", {},
-      h("button.at-primary", { type: "submit" }, "Save comment"),
-      h("button", { type: "button", onclick: () => toggleComment(false) }, "Cancel")));
+      h("button.at-primary", { type: "submit" }, t("Save comment")),
+      h("button", { type: "button", onclick: () => toggleComment(false) }, t("Cancel"))));
 
   function thumb(value, label) {
     return iconButton(value, label, () => give("thumb", value), { "aria-pressed": "false" });
@@ -41,7 +57,7 @@ export function makeFeedback(view, { onEdited, seenFor }) {
     else view.feedback[kind] = { value };
     draw();
     waiting += 1;
-    show("saving", "Saving…");
+    show("saving", t("Saving…"));
     queue = queue.then(() => store(kind, value));
     return queue;
   }
@@ -52,7 +68,6 @@ export function makeFeedback(view, { onEdited, seenFor }) {
       if (value !== null) {
         const answer = await api("POST", "/v1/feedback", { message_id: view.id, kind, value, seen_s: seenFor() });
         saved[kind] = { id: answer.id, value };
-        state.title = answer.outcome?.text ?? "";
       } else if (saved[kind]) {
         await api("DELETE", `/v1/feedback/${saved[kind].id}`);
         delete saved[kind];
@@ -62,13 +77,13 @@ export function makeFeedback(view, { onEdited, seenFor }) {
       if (saved[kind]) view.feedback[kind] = saved[kind];
       else delete view.feedback[kind];
       draw();
-      show("failed", `Not saved: ${error.message}`, () => change(kind, value));
+      show("failed", t("Not saved: {why}", { why: error.message }), () => change(kind, value));
       return false;
     }
     waiting -= 1;
-    if (!waiting) show("saved", value === null ? "Taken back" : explained ? "Saved" : `Saved. ${state.title}`);
+    if (!waiting) show("saved", value === null ? t("Taken back") : explained ? t("Saved") : t("Saved. {what}", { what: whatHappens() }));
     explained = true;
-    tell("feedback", { kind, title: state.title });
+    tell("feedback", { kind, message: view.id });
     if (kind === "edit") onEdited();
     return true;
   }
@@ -76,7 +91,7 @@ export function makeFeedback(view, { onEdited, seenFor }) {
   function show(name, text, again) {
     state.dataset.state = name;
     state.replaceChildren(name === "saved" ? icon("check") : "", text);
-    if (again) state.append(" ", h("button.at-link", { type: "button", onclick: again }, RETRY_HINT));
+    if (again) state.append(" ", h("button.at-link", { type: "button", onclick: again }, t("Try again")));
     if (name === "saved") announce(text);
   }
 
@@ -101,7 +116,7 @@ export function makeFeedback(view, { onEdited, seenFor }) {
     down.setAttribute("aria-pressed", String(view.feedback.thumb?.value === "down"));
     stars.draw(view.feedback.stars?.value ?? 0);
     commentButton.classList.toggle("at-on", Boolean(view.feedback.comment));
-    commentButton.title = view.feedback.comment ? `Your comment: ${view.feedback.comment.value}` : "Comment";
+    commentButton.title = view.feedback.comment ? t("Your comment: {text}", { text: view.feedback.comment.value }) : t("Comment");
   }
 
   draw();
@@ -124,10 +139,10 @@ export function makeFeedback(view, { onEdited, seenFor }) {
 function makeStars(choose) {
   let value = 0;
   const buttons = STAR_NAMES.map((name, index) => h("button.at-star", {
-    type: "button", role: "radio", "aria-label": name, title: name, "aria-checked": "false",
+    type: "button", role: "radio", "aria-label": t(name), title: t(name), "aria-checked": "false",
     onclick: () => choose(index + 1), onkeydown: (event) => onKey(event, index),
   }, icon("star")));
-  const element = h("div.at-stars", { role: "radiogroup", "aria-label": "Stars" }, buttons);
+  const element = h("div.at-stars", { role: "radiogroup", "aria-label": t("Stars") }, buttons);
 
   function onKey(event, index) {
     const step = { ArrowRight: 1, ArrowUp: 1, ArrowLeft: -1, ArrowDown: -1 }[event.key];

@@ -1,25 +1,31 @@
-// The Profile tab: learning now and so far, versions, ratings and what became of them, taking it all along.
-// What it does goes through the HTTP interface; then it asks for a fresh view.
+// The Profile tab, in sections of which one is shown: learning now and what was learnt, plots, versions, ratings and
+// what became of them, taking it all along. What it does goes through the HTTP interface; then it asks for a fresh view.
 
-import { api, h, on, toast } from "./dom.js";
+import { api, card, h, on, redrawn, toast } from "./dom.js";
+import { makePlots } from "./plots.js";
 import { makeData } from "./profile_data.js";
+import { learntList, versionRow } from "./profile_learnt.js";
+import { statusWords } from "./top.js";
+import { said, t, told, when } from "./words.js";
 
 const KINDS = { thumb: "thumbs", stars: "star ratings", comment: "comments", edit: "edits", ranking: "comparisons" };
-const STATUS = { accepted: "ready", rejected: "not better", candidate: "being made", unloadable: "does not load here" };
 const CODES = { waiting: "waiting", used: "used", held_out: "held out", left_out: "left out", superseded: "replaced", retracted: "taken back" };
-const TONES = { used: "good", accepted: "good", promoted: "good", rejected: "bad", failed: "bad", unloadable: "bad" };
+const SECTIONS = { overview: "Overview", progress: "Progress", versions: "Versions", ratings: "Ratings", data: "Your data" };
 
 export function mount({ element, trigger, props, watch }) {
   const learning = makeLearning(act);
-  const sections = { counts: h("div.at-counts"), quality: h("ul.at-rows"), learnt: h("div"), versions: h("ul.at-rows"), ratings: h("ul.at-rows") };
-  element.replaceChildren(h("div.at-profile", {},
-    h("h1", {}, "Profile"),
-    learning.element,
-    card("Your feedback", null, sections.counts, sections.quality),
-    card("What I have learnt about you", null, sections.learnt),
-    card("Versions", "Each update makes a version. It goes live only when it is measurably better for you.", sections.versions),
-    card("What happened to my ratings", null, sections.ratings),
-    makeData(act)));
+  const counts = h("div.at-counts"), quality = h("ul.at-rows");
+  const learnt = h("div"), plots = h("div.at-plots"), versions = h("ul.at-rows"), ratings = h("ul.at-rows");
+  const panes = {
+    overview: [learning.element, card("What I have learnt about you", learnt), card("Your feedback", counts, quality)],
+    progress: [card("Progress", plots)],
+    versions: [card("Versions", h("p.at-small", {}, t("Each update makes a version. It goes live only when it is measurably better for you.")), versions)],
+    ratings: [card("What happened to my ratings", ratings)],
+    data: [makeData(act)],
+  };
+  const sections = makeSections(panes);
+  element.replaceChildren(h("div.at-sheet.at-profile", { id: "at-panel-profile", role: "tabpanel", "aria-labelledby": "at-tab-profile" },
+    h("h1", {}, t("Profile")), sections));
 
   /** Do one thing over HTTP, say how it went, and read everything again. */
   async function act(method, path, body, done) {
@@ -39,102 +45,117 @@ export function mount({ element, trigger, props, watch }) {
     const view = props.value;
     if (!view) return;
     learning.draw(view.status, view.last_run);
-    sections.counts.replaceChildren(...view.counts.map(({ kind, count }) =>
-      h("div.at-count", { "data-kind": kind }, h("strong", {}, String(count)), h("span", {}, KINDS[kind]))));
-    sections.quality.replaceChildren(...view.quality.map(({ code, count, text }) =>
-      h("li", { "data-quality": code }, h("span.at-grow", {}, text), h("strong", {}, String(count)))));
-    sections.learnt.replaceChildren(learntList(view.learnt, view.status));
-    sections.versions.replaceChildren(...view.versions.map((version) => versionRow(version, act)));
-    sections.ratings.replaceChildren(...(view.ratings.length
+    counts.replaceChildren(...view.counts.map(({ kind, count }) =>
+      h("div.at-count", { "data-kind": kind }, h("strong", {}, String(count)), h("span", {}, t(KINDS[kind])))));
+    quality.replaceChildren(...view.quality.map(({ code, count, text }) =>
+      h("li", { "data-quality": code }, h("span.at-grow", {}, said(text)), h("strong", {}, String(count)))));
+    quality.hidden = !view.quality.length;
+    learnt.replaceChildren(...learntList(view.learnt, view.versions));
+    plots.replaceChildren(...makePlots(view.plots));
+    versions.replaceChildren(...view.versions.map((version) => versionRow(version, act)));
+    ratings.replaceChildren(...(view.ratings.length
       ? view.ratings.map((rating) => ratingRow(rating, act))
-      : [h("li", {}, "Nothing rated yet. Every reply has thumbs, stars, comment and edit under it.")]));
+      : [h("li", {}, t("Nothing rated yet. Every reply has thumbs, stars, comment and edit under it."))]));
   }
 
   let known = "";
+  let shown = false;
+  on("tab", ({ name }) => {
+    shown = name === "profile";
+    if (shown) trigger("reload", {});
+  });
   on("status", (status) => {
     learning.draw(status, props.value?.last_run);
     const key = JSON.stringify([status.version, status.run, status.feedback]);
     // Progress alone redraws the bar; a new version, run or rating reads the lists again.
-    if (key !== known && element.offsetParent) trigger("reload", {});
+    if (key !== known && shown) trigger("reload", {});
     known = key;
   });
-  watch("value", draw);
+  watch("value", () => redrawn(element, draw));
   draw();
 }
 
-function card(title, note, ...children) {
-  return h("section.at-card", { "aria-label": title }, h("h2", {}, title), note && h("p.at-small", {}, note), children);
+/** Tabs within the tab: a column of cards as long as all of them together is not read. */
+function makeSections(panes) {
+  const names = Object.keys(panes);
+  const bodies = Object.fromEntries(names.map((name) => [name, h("div.at-stack", {
+    id: `at-section-${name}`, role: "tabpanel", "aria-labelledby": `at-choose-${name}`,
+  }, panes[name])]));
+  const tabs = names.map((name, i) => h("button", {
+    type: "button", role: "tab", id: `at-choose-${name}`, "aria-controls": `at-section-${name}`, onclick: () => show(name),
+    onkeydown: (event) => {
+      const step = { ArrowRight: 1, ArrowLeft: -1 }[event.key];
+      if (!step) return;
+      event.preventDefault();
+      const next = (i + step + names.length) % names.length;
+      tabs[next].focus();
+      show(names[next]);
+    },
+  }, t(SECTIONS[name])));
+  function show(chosen) {
+    names.forEach((name, i) => {
+      bodies[name].hidden = name !== chosen;
+      tabs[i].setAttribute("aria-selected", String(name === chosen));
+      tabs[i].tabIndex = name === chosen ? 0 : -1;
+    });
+  }
+  show(names[0]);
+  return h("div.at-stack", {}, h("div.at-sections", { role: "tablist", "aria-label": t("Parts of the profile") }, tabs), Object.values(bodies));
 }
 
 function makeLearning(act) {
   let status = null;
   const words = h("p", { "data-testid": "learning-words" });
   const fill = h("div");
-  const bar = h("div.at-bar", { role: "progressbar", "aria-label": "Progress of learning", "aria-valuemin": 0, "aria-valuemax": 100 }, fill);
-  const last = h("p.at-small");
-  const now = h("button.at-primary", { type: "button", onclick: () => act("POST", "/v1/learner/run", {}, "Learning starts in a moment.") }, "Learn now");
-  const pause = h("button", { type: "button", onclick: () => act("POST", `/v1/learner/${status.paused ? "resume" : "pause"}`, {}) }, "Pause");
-  const cancel = h("button", { type: "button", onclick: () => act("POST", `/v1/learner/runs/${status.run}/cancel`, {}, "Cancelled.") }, "Cancel");
-  const element = card("Learning", null, words, bar, h("div.at-card-head", {}, now, pause, cancel), last);
+  const bar = h("div.at-bar", { role: "progressbar", "aria-label": t("Progress of learning"), "aria-valuemin": 0, "aria-valuemax": 100 }, fill);
+  const last = h("div.at-last", { "data-testid": "last-update" });
+  const now = h("button.at-primary", { type: "button", onclick: () => act("POST", "/v1/learner/run", {}, t("Learning starts in a moment.")) }, t("Learn now"));
+  const pause = h("button", { type: "button", onclick: () => act("POST", `/v1/learner/${status.paused ? "resume" : "pause"}`, {}) }, t("Pause"));
+  const cancel = h("button", { type: "button", onclick: () => act("POST", `/v1/learner/runs/${status.run}/cancel`, {}, t("Cancelled.")) }, t("Cancel"));
+  const element = card("Learning", words, bar, h("div.at-inline", {}, now, pause, cancel), last);
+  let drawn = null;
   return {
     element,
     draw(latest, run) {
       status = latest;
       const busy = Boolean(status.run);
-      words.textContent = status.words;
+      words.textContent = statusWords(status);
       bar.hidden = !busy;
       bar.setAttribute("aria-valuenow", String(Math.round(status.progress * 100)));
       fill.style.width = `${status.progress * 100}%`;
       now.disabled = busy || !status.feedback;
-      now.title = status.feedback ? "" : "There is nothing to learn from yet";
+      now.title = status.feedback ? "" : t("There is nothing to learn from yet");
       cancel.hidden = !busy;
-      pause.textContent = status.paused ? "Resume" : "Pause";
-      last.hidden = !run;
-      if (run) last.textContent = `Last update (${when(run.ended)}): ${run.reason || run.state}`;
+      pause.textContent = status.paused ? t("Resume") : t("Pause");
+      if (run === drawn) return;
+      drawn = run;
+      last.replaceChildren(...lastUpdate(run));
     },
   };
 }
 
-function learntList(learnt, status) {
-  if (!learnt.length) {
-    const text = status.version
-      ? "This version's report has nothing to say in words."
-      : "Nothing yet. After the first update that proves itself, it says here in words what I took from your ratings, and how sure I am.";
-    return h("p", {}, text);
-  }
-  return h("ul.at-rows", {}, learnt.map((item) => h("li", {},
-    h("div.at-grow", {}, item.text))));
+function lastUpdate(run) {
+  if (!run) return [];
+  return [
+    h("p", {}, h("strong", {}, t("Last update, {when}", { when: when(run.ended) })), h("span.at-lead", { "data-testid": "verdict" }, told(run.verdict))),
+    run.story.length > 0 && h("details", {}, h("summary", {}, t("What it did")), h("ol.at-story", {}, run.story.map((one) => h("li", {}, told(one)))), exactly(run)),
+  ].filter(Boolean);
 }
 
-function versionRow(version, act) {
-  const name = version.number ? `Version ${version.number}` : "Base";
-  const usable = version.status === "accepted" && !version.live;
-  const report = version.report.length
-    ? h("details", {}, h("summary", {}, "Report"), h("table.at-figures", {}, h("tbody", {},
-      version.report.map((row) => h("tr", {}, h("th", { scope: "row" }, row.name), h("td", {}, row.value))))))
-    : null;
-  return h("li", { "data-version": version.number },
-    h("div.at-grow", {},
-      h("span.at-card-head", {}, h("strong", {}, name),
-        version.live ? h("span.at-tag", { "data-tone": "good" }, "live") : h("span.at-tag", { "data-tone": TONES[version.status] === "bad" ? "bad" : null }, STATUS[version.status]),
-        version.created && h("span.at-small", {}, when(version.created))),
-      h("p", {}, version.reason), report),
-    usable && h("button", {
-      type: "button", "aria-label": `Use ${name === "Base" ? "the base" : name.toLowerCase()}`,
-      onclick: () => act("POST", "/v1/profile/rollback", { version: version.number }, `${name} writes from the next reply on.`),
-    }, "Use this version"));
+/** The learner's own words, for who wants to know precisely. */
+function exactly({ reason, verdict }) {
+  return reason && reason !== verdict.say && h("p.at-small", {}, t("Exactly: {reason}", { reason: said(reason) }));
 }
 
 function ratingRow(rating, act) {
+  const what = told(rating.said);
+  const tone = { used: "good" }[rating.code];
   return h("li", { "data-feedback": rating.id },
-    h("div.at-grow", {}, h("span", {}, rating.said), h("p", {}, `On: ${rating.about}`), h("p", {}, rating.text)),
-    h("span.at-tag", { "data-tone": TONES[rating.code] }, CODES[rating.code] ?? rating.code),
-    h("button.at-link", {
-      type: "button", "aria-label": `Take back: ${rating.said}`,
-      onclick: () => act("DELETE", `/v1/feedback/${rating.id}`, undefined, "Taken back. It teaches nothing from now on."),
-    }, "Take back"));
-}
-
-function when(time) {
-  return time ? new Date(time).toLocaleString([], { dateStyle: "medium", timeStyle: "short" }) : "";
+    h("div.at-grow", {}, h("span", {}, what), h("p", {}, t("On: {about}", { about: rating.about })), h("p", {}, said(rating.text))),
+    h("div.at-side", {},
+      h("span.at-tag", { "data-tone": tone }, t(CODES[rating.code] ?? rating.code)),
+      h("button.at-link", {
+        type: "button", "aria-label": t("Take back: {what}", { what }),
+        onclick: () => act("DELETE", `/v1/feedback/${rating.id}`, undefined, t("Taken back. It teaches nothing from now on.")),
+      }, t("Take back"))));
 }

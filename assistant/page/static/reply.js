@@ -1,8 +1,10 @@
 // One message on the page: a person's, or a reply with everything one can do about it.
 
-import { announce, h, icon, iconButton } from "./dom.js";
+import { copyText, h, iconButton } from "./dom.js";
 import { makeFeedback } from "./feedback.js";
+import { decorateCode } from "./reply_text.js";
 import { updateHtml } from "./safe.js";
+import { t } from "./words.js";
 
 const ENDINGS = {
   cancelled: "You stopped this reply.",
@@ -17,10 +19,10 @@ export function makeMessage(view, actions) {
 
 function makeQuestion(view, actions) {
   const text = h("div.at-question-text");
-  const tools = h("div.at-tools", { role: "group", "aria-label": "About this message" });
+  const tools = h("div.at-tools", { role: "group", "aria-label": t("About this message") });
   const form = h("form.at-form", { hidden: true });
-  const element = h("article.at-question", { "data-id": view.id, "aria-label": "You" }, text, form, tools);
-  const edit = makeEditor(form, "Edit your message", "Send again", (changed) => actions.sayAgain(view, changed));
+  const element = h("article.at-question", { "data-id": view.id, "aria-label": t("You") }, text, form, tools);
+  const edit = makeEditor(form, t("Edit your message"), t("Send again"), (changed) => actions.sayAgain(view, changed));
 
   function update(now) {
     view = now;
@@ -28,7 +30,7 @@ function makeQuestion(view, actions) {
     tools.replaceChildren(
       ...variantTools(now, actions),
       copyButton(() => view.text),
-      iconButton("pencil", "Edit message", (event) => edit.open(view.text, event.currentTarget)));
+      iconButton("pencil", t("Edit message"), (event) => edit.open(view.text, event.currentTarget)));
   }
 
   update(view);
@@ -37,7 +39,7 @@ function makeQuestion(view, actions) {
 
 function makeReply(view, actions) {
   const body = h("div.at-reply-text");
-  const original = h("details.at-original", { hidden: true }, h("summary", {}, "Show original"), h("div"));
+  const original = h("details.at-original", { hidden: true }, h("summary", {}, t("Edited by you. Show original")), h("div"));
   const ending = h("p.at-ending", { hidden: true });
   const variants = h("span.at-variants-slot");
   const version = h("span.at-version", { "data-testid": "version" });
@@ -47,21 +49,21 @@ function makeReply(view, actions) {
     seenFor: () => (came === null ? null : (performance.now() - came) / 1000),
   });
   const form = h("form.at-form", { hidden: true });
-  const edit = makeEditor(form, "Edit the reply", "Save edit", (text) => feedback.change("edit", text));
-  const again = iconButton("redo", "Regenerate", () => actions.regenerate(view));
-  const undoEdit = h("button.at-link", { type: "button", onclick: () => feedback.change("edit", null) }, "Remove edit");
+  const edit = makeEditor(form, t("Edit the reply"), t("Save edit"), (text) => feedback.change("edit", text));
+  const again = iconButton("redo", t("Regenerate"), () => actions.regenerate(view));
+  const undoEdit = h("button.at-link", { type: "button", onclick: () => feedback.change("edit", null) }, t("Remove edit"));
   const rating = [
-    iconButton("pencil", "Edit reply", (event) => edit.open(view.edit?.text ?? view.text, event.currentTarget)),
+    iconButton("pencil", t("Edit reply"), (event) => edit.open(view.edit?.text ?? view.text, event.currentTarget)),
     h("span.at-divider", { "aria-hidden": "true" }),
     ...feedback.tools,
   ];
-  const tools = h("div.at-tools", { role: "group", "aria-label": "About this reply" },
+  const tools = h("div.at-tools", { role: "group", "aria-label": t("About this reply") },
     variants,
     copyButton(() => view.edit?.text ?? view.text),
     again,
     rating,
     version);
-  const element = h("article.at-reply", { "data-id": view.id, "aria-label": "Reply" },
+  const element = h("article.at-reply", { "data-id": view.id, "aria-label": t("Reply") },
     body, original, ending, form, tools, feedback.form, feedback.state);
 
   function update(now) {
@@ -71,21 +73,20 @@ function makeReply(view, actions) {
     element.setAttribute("aria-busy", String(writing));
     updateHtml(body, now.edit?.html ?? now.html, decorateCode);
     original.hidden = !now.edit;
-    original.querySelector("summary").textContent = "Edited by you. Show original";
     original.lastChild.replaceChildren();
     if (now.edit) {
       updateHtml(original.lastChild, now.html, decorateCode);
       original.lastChild.append(undoEdit);
     }
     ending.hidden = !(now.state in ENDINGS) || Boolean(now.edit);
-    ending.textContent = ENDINGS[now.state] ?? "";
+    ending.textContent = now.state in ENDINGS ? t(ENDINGS[now.state]) : "";
     tools.hidden = writing;
     for (const tool of rating) tool.hidden = !now.text; // there is nothing to judge in an empty one
     variants.replaceChildren(...variantTools(now, actions));
-    version.textContent = now.version ? `Version ${now.version}` : "Base";
+    version.textContent = now.version ? t("Version {number}", { number: now.version }) : t("Base");
     version.title = now.version
-      ? `Written by version ${now.version} of your assistant`
-      : "Written by the base model, before anything was learnt";
+      ? t("Written by version {number} of your assistant", { number: now.version })
+      : t("Written by the base model, before anything was learnt");
     again.disabled = writing;
     if (!writing) feedback.replace(now.feedback ?? {});
   }
@@ -99,10 +100,10 @@ function variantTools(view, actions) {
   const at = view.variants.indexOf(view.id);
   if (view.variants.length < 2) return [];
   const step = (by) => () => actions.show(view.variants[at + by]);
-  return [h("span.at-variants", { role: "group", "aria-label": "Variants" },
-    iconButton("left", "Previous variant", step(-1), { disabled: at <= 0 }),
-    h("span", { "aria-label": `Variant ${at + 1} of ${view.variants.length}` }, `${at + 1}/${view.variants.length}`),
-    iconButton("right", "Next variant", step(1), { disabled: at + 1 >= view.variants.length }))];
+  return [h("span.at-variants", { role: "group", "aria-label": t("Variants") },
+    iconButton("left", t("Previous variant"), step(-1), { disabled: at <= 0 }),
+    h("span", { role: "img", "aria-label": t("Variant {number} of {all}", { number: at + 1, all: view.variants.length }) }, `${at + 1}/${view.variants.length}`),
+    iconButton("right", t("Next variant"), step(1), { disabled: at + 1 >= view.variants.length }))];
 }
 
 function makeEditor(form, label, saveLabel, save) {
@@ -111,7 +112,7 @@ function makeEditor(form, label, saveLabel, save) {
   let before = "";
   form.append(box, h("div.at-form-row", {},
     h("button.at-primary", { type: "submit" }, saveLabel),
-    h("button", { type: "button", onclick: close }, "Cancel")));
+    h("button", { type: "button", onclick: close }, t("Cancel"))));
   form.addEventListener("submit", (event) => {
     event.preventDefault();
     const text = box.value.trim();
@@ -140,34 +141,5 @@ function makeEditor(form, label, saveLabel, save) {
 }
 
 function copyButton(text) {
-  return iconButton("copy", "Copy", (event) => copyText(text(), event.currentTarget));
-}
-
-async function copyText(text, button) {
-  try {
-    await navigator.clipboard.writeText(text);
-  } catch {
-    // Without https or localhost there is no clipboard interface: the old way through a selection.
-    const box = h("textarea.at-hidden", { value: text });
-    document.body.append(box);
-    box.select();
-    document.execCommand("copy");
-    box.remove();
-  }
-  announce("Copied");
-  const before = [...button.childNodes];
-  button.replaceChildren(icon("check"));
-  setTimeout(() => button.replaceChildren(...before), 1500);
-}
-
-/** Code blocks get their language and a copy button. */
-function decorateCode(node) {
-  const blocks = node.localName === "pre" ? [node] : node.querySelectorAll?.("pre") ?? [];
-  for (const pre of blocks) {
-    const code = pre.querySelector("code");
-    const head = h("div.at-code-head", {}, h("span", {}, pre.dataset.language || "code"),
-      iconButton("copy", "Copy code", (event) => copyText(code.textContent, event.currentTarget)));
-    code.tabIndex = 0; // a wide block is scrolled with the keyboard too
-    pre.prepend(head);
-  }
+  return iconButton("copy", t("Copy"), (event) => copyText(text(), event.currentTarget));
 }

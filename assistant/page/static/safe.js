@@ -5,6 +5,18 @@ const ELEMENTS = new Set(
   ("p br hr h1 h2 h3 h4 h5 h6 ul ol li blockquote pre code em strong s del a table thead tbody tr th td span div")
     .split(" "),
 );
+// Formulas as assistant/page/maths.py writes them: no link, no annotation, no style gets in.
+const MATHS = new Set(
+  ("math mrow mi mn mo ms mtext mspace mfrac msqrt mroot msub msup msubsup munder mover munderover mmultiscripts " +
+    "mprescripts none mtable mtr mtd mstyle mpadded mphantom menclose").split(" "),
+);
+const MATHS_NAMESPACE = "http://www.w3.org/1998/Math/MathML";
+const MATHS_ATTRIBUTES = new Set(
+  ("display mathvariant stretchy fence form separator largeop movablelimits lspace rspace width height depth " +
+    "linethickness columnalign rowspacing columnspacing displaystyle scriptlevel accent accentunder notation " +
+    "minsize maxsize symmetric").split(" "),
+);
+const PLAIN = /^[\w .%+-]{0,40}$/;
 const LINKS = /^(https?:|mailto:)/i;
 const ATTRIBUTES = {
   a: { href: LINKS, target: /^_blank$/, rel: /^[a-z ]+$/ },
@@ -31,14 +43,16 @@ function copy(node, into) {
   }
   if (node.nodeType !== Node.ELEMENT_NODE) return;
   const name = node.localName;
-  if (!ELEMENTS.has(name)) {
+  const isMaths = node.namespaceURI === MATHS_NAMESPACE;
+  if (!(isMaths ? MATHS : ELEMENTS).has(name)) {
     into.append(node.textContent);
     return;
   }
-  const clean = document.createElement(name);
+  const clean = isMaths ? document.createElementNS(MATHS_NAMESPACE, name) : document.createElement(name);
   const allowed = ATTRIBUTES[name] ?? {};
   for (const { name: attribute, value } of node.attributes) {
-    if (allowed[attribute]?.test(value.trim())) clean.setAttribute(attribute, value.trim());
+    const fine = isMaths ? MATHS_ATTRIBUTES.has(attribute) && PLAIN.test(value.trim()) : allowed[attribute]?.test(value.trim());
+    if (fine) clean.setAttribute(attribute, value.trim());
   }
   for (const child of node.childNodes) copy(child, clean);
   into.append(clean);

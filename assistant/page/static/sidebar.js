@@ -1,7 +1,8 @@
 // The list of conversations: new, open, rename, delete with undo, search. A column on a wide screen, a drawer
 // on a narrow one; a closed drawer is hidden, so that Tab does not walk through it.
 
-import { h, iconButton, icon, on, toast } from "./dom.js";
+import { h, iconButton, icon, on, tell, toast } from "./dom.js";
+import { said, t } from "./words.js";
 
 const SEARCH_AFTER_MS = 250;
 
@@ -11,20 +12,20 @@ export function mount({ element, trigger, props, watch }) {
   let timer = 0;
   const deleting = new Map(); // id -> title, until the list comes back without it
   const search = h("input", {
-    type: "search", placeholder: "Search", "aria-label": "Search conversations",
+    type: "search", placeholder: t("Search"), "aria-label": t("Search conversations"),
     oninput: () => {
       clearTimeout(timer);
       timer = setTimeout(() => trigger("search", { query: search.value }), SEARCH_AFTER_MS);
     },
   });
-  const list = h("ul.at-list", { "aria-label": "Conversations" });
-  const drawer = h("nav.at-sidebar", { "aria-label": "Conversations", id: "at-sidebar" },
+  const list = h("ul.at-list", { "aria-label": t("Conversations") });
+  const drawer = h("nav.at-sidebar", { "aria-label": t("Conversations"), id: "at-sidebar" },
     h("div.at-brand", {}, h("span.at-mark", { "aria-hidden": "true" }), h("strong", {}, "Attune"),
-      h("span.at-spacer"), iconButton("close", "Close the list", () => setOpen(false), { class: "at-tool at-drawer-only" })),
-    h("button.at-new", { type: "button", onclick: () => go("new", {}) }, icon("plus"), h("span", {}, "New chat")),
+      h("span.at-spacer"), iconButton("close", t("Close the list"), () => setOpen(false), { class: "at-tool at-drawer-only" })),
+    h("button.at-new", { type: "button", onclick: () => go("new", {}) }, icon("plus"), h("span", {}, t("New chat"))),
     h("label.at-search", {}, icon("search"), search),
     list);
-  const opener = iconButton("menu", "Open the list", () => setOpen(true), { class: "at-tool at-opener", "aria-controls": "at-sidebar" });
+  const opener = iconButton("menu", t("Open the list"), () => setOpen(true), { class: "at-tool at-opener", "aria-controls": "at-sidebar" });
   const shade = h("div.at-shade", { onclick: () => setOpen(false) });
   element.replaceChildren(opener, shade, drawer);
   drawer.addEventListener("keydown", (event) => {
@@ -38,32 +39,33 @@ export function mount({ element, trigger, props, watch }) {
 
   function go(event, detail) {
     document.body.classList.remove("at-drawer-open");
+    tell("show-tab", { name: "chat" });
     trigger(event, detail);
   }
 
   function draw() {
     const { conversations = [], query = "" } = props.value ?? {};
     if (!conversations.length) {
-      list.replaceChildren(h("li.at-nothing", {}, query ? "Nothing found." : "No conversations yet."));
+      list.replaceChildren(h("li.at-nothing", {}, query ? t("Nothing found.") : t("No conversations yet.")));
       return;
     }
     list.replaceChildren(...conversations.map(entry));
   }
 
   function entry(conversation) {
-    const title = conversation.title || "New chat";
+    const title = conversation.title || t("New chat");
     if (renaming === conversation.id) return renameForm(conversation);
     return h("li", { class: conversation.id === current ? "at-current" : null },
       h("button.at-title", {
         type: "button", title, "aria-current": conversation.id === current ? "page" : null,
         onclick: () => go("open", { conversation: conversation.id }),
       }, title),
-      iconButton("pencil", `Rename ${title}`, () => { renaming = conversation.id; draw(); list.querySelector("input")?.select(); }),
-      iconButton("trash", `Delete ${title}`, () => remove(conversation, title)));
+      iconButton("pencil", t("Rename {title}", { title }), () => { renaming = conversation.id; draw(); list.querySelector("input")?.select(); }),
+      iconButton("trash", t("Delete {title}", { title }), () => remove(conversation, title)));
   }
 
   function renameForm(conversation) {
-    const input = h("input", { value: conversation.title, "aria-label": "New title", maxlength: 200 });
+    const input = h("input", { value: conversation.title, "aria-label": t("New title"), maxlength: 200 });
     const end = (keep) => {
       if (renaming !== conversation.id) return;
       renaming = null;
@@ -89,13 +91,14 @@ export function mount({ element, trigger, props, watch }) {
 
   /** A list has come from the server; one that holds only what was searched for says nothing of what is gone. */
   function update() {
-    const { conversations = [], query = "" } = props.value ?? {};
+    const { conversations = [], query = "", error } = props.value ?? {};
+    if (error) toast(said(error), { kind: "error" });
     for (const [id, title] of query ? [] : deleting) {
       if (conversations.some((conversation) => conversation.id === id)) continue;
       deleting.delete(id);
-      toast(`“${title}” deleted. Its ratings no longer count.`, {
+      toast(t("“{title}” deleted. Its ratings no longer count.", { title }), {
         seconds: 10,
-        action: { label: "Undo", run: () => trigger("restore", { conversation: id }) },
+        action: { label: t("Undo"), run: () => trigger("restore", { conversation: id }) },
       });
     }
     draw();
@@ -108,6 +111,9 @@ export function mount({ element, trigger, props, watch }) {
     // The address remembers the conversation: a reload comes back to it.
     history.replaceState(null, "", id ? `#${id}` : location.pathname + location.search);
     draw();
+    // One that was made just now is not in the list yet: it is there from its first word on, not from its last.
+    const { conversations = [] } = props.value ?? {};
+    if (id && !search.value && !conversations.some((conversation) => conversation.id === id)) trigger("search", { query: "" });
   });
   watch("value", update);
   draw();

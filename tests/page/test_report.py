@@ -1,0 +1,79 @@
+"""What an update did and why it ended, in words that need no explanation."""
+
+from __future__ import annotations
+
+from assistant.page.report import figures, story, verdict
+from data.types import Message
+from learner.config import GateConfig
+from learner.evaluation import gate
+
+
+def said(sentences: list[dict[str, object]]) -> list[str]:
+    return [str(one["say"]).format(**one["with"]) for one in sentences]  # type: ignore[arg-type]
+
+
+def test_what_a_report_lacks_is_left_out() -> None:
+    assert story({}) == []
+    assert said(story({"seconds": 90})) == ["It took 1.5 minutes."]
+    broken = {"feedback": "?", "ppo": None, "policy": [], "seconds": "long"}
+    assert said(story(broken)) == ["There was no time left to practise."]
+
+
+def test_an_update_that_abstained_says_only_what_it_did() -> None:
+    report = {
+        "feedback": {"train": 5, "held_out": 1, "left_out": 0},
+        "evidence": {"learnable": False, "observations": 6, "p_value": 0.4},
+    }
+    lines = said(story(report))
+    assert len(lines) == 2 and lines[1].startswith("It found no pattern")
+    few = verdict(
+        "abstained", "Nothing was learnt: 6 ratings in 2 conversations are too few to tell.", report
+    )
+    assert said([few]) == ["Nothing was learnt: 6 ratings are too few to tell what you like."]
+
+
+def test_every_refusal_of_the_gate_has_words_of_its_own() -> None:
+    config = GateConfig()
+    sane = gate.Sanity(0.0, 0.0, 0.0, 1.0, 1.0, 1.0)
+    refusals = [
+        gate.is_better(gate.WinRate(0.55, 0.4), config),
+        gate.is_sane(gate.Sanity(1e6, 0, 0, 1, 1, 1), config),
+        gate.is_sane(gate.Sanity(0, 9, 0, 1, 1, 1), config),
+        gate.is_sane(gate.Sanity(0, 0, 9, 1, 1, 1), config),
+        gate.is_sane(gate.Sanity(0, 0, 0, 0, 1, 1), config),
+        gate.is_sane(gate.Sanity(0, 0, 0, 1, 1, 0), config),
+    ]
+    assert gate.is_sane(sane, config) is None
+    plain = [verdict("rejected", f"Rejected: {refusal}.", {})["say"] for refusal in refusals]
+    assert all(line.startswith("It did not go live: ") for line in plain)
+    assert len(set(plain)) == 5  # the two perplexities are one thing to a person
+
+
+def test_figures_are_rows_of_everything_that_is_a_number() -> None:
+    rows = figures(
+        {"policy": {"win_rate": 0.81234}, "evidence": {"learnable": True}, "why": "x", "range": [0.1, 0.2]}
+    )
+    assert rows == [
+        {"name": "policy / win rate", "value": "0.8123"},
+        {"name": "evidence / learnable", "value": "yes"},
+        {"name": "range", "value": "0.1 to 0.2"},
+    ]
+
+
+def test_about_one_complete_reply_in_six_comes_with_an_offer() -> None:
+    from assistant.page.offers import is_offered
+    from data.ids import new_id
+
+    on = {"offer_comparisons": True, "learning": True}
+
+    def reply(finish: str = "stop", content: str = "x") -> Message:
+        return Message(new_id(), "c", None, "assistant", content, "", finish)  # type: ignore[arg-type]
+
+    offered = sum(is_offered(reply(), on) for _ in range(6000))
+    assert 850 < offered < 1150  # 1000 expected, sd 29
+    made = next(one for one in iter(reply, None) if is_offered(one, on))
+    assert not is_offered(made, {**on, "offer_comparisons": False})
+    assert not is_offered(made, {**on, "learning": False})
+    assert not any(
+        is_offered(reply("cancelled"), on) or is_offered(reply("stop", " "), on) for _ in range(200)
+    )
