@@ -28,7 +28,7 @@ from data.types import (
     FeedbackOutcome,
     LearningRun,
 )
-from learner.reward.explain import PHRASES
+from learner.reward.phrases import Language, phrase
 
 RATINGS_SHOWN = 50
 EXCERPT_CHARS = 90
@@ -93,10 +93,11 @@ def _learnt(store: Store, user_id: str, versions: Sequence[AdapterVersion], live
 
 def _statement(store: Store, user_id: str, found: Mapping[str, Any], language: str) -> dict[str, Any]:
     """One thing that was learnt: what, how sure, and the ratings that it comes from most."""
-    phrase, weight = str(found.get("text", "")).partition(",")[0], found.get("weight")
-    words = dict(PHRASES).get(language, {}).get(str(found.get("feature", "")))  # type: ignore[call-overload]
-    if words is not None and isinstance(weight, int | float):
-        phrase = words.more if weight > 0 else words.less
+    said_so, weight = str(found.get("text", "")).partition(",")[0], found.get("weight")
+    if isinstance(weight, int | float):
+        best = found.get("best_words")
+        spoken: Language = "zh" if language == "zh" else "en"
+        said_so = phrase(str(found.get("feature", "")), weight, best if isinstance(best, int) else None, spoken)
     said = []
     for feedback_id in found.get("feedback_ids", ()):
         try:
@@ -105,7 +106,7 @@ def _statement(store: Store, user_id: str, found: Mapping[str, Any], language: s
         except NotFound:
             continue  # erased, or its conversation deleted
     return {
-        "phrase": phrase,
+        "phrase": said_so,
         "text": str(found.get("text", "")),
         "probability": found.get("probability"),
         "ratings": found.get("ratings"),

@@ -24,7 +24,7 @@ REFUSALS = {
 
 def story(report: Report) -> list[Sentence]:
     """From the ratings to the gate, in the order in which it happened."""
-    steps = (_feedback, _evidence, _warm_start, _practice, _gate, _replies, _time)
+    steps = (_feedback, _evidence, _change, _warm_start, _practice, _gate, _replies, _time)
     return [sentence for step in steps for sentence in step(report)]
 
 
@@ -75,6 +75,12 @@ def _evidence(report: Report) -> Iterator[Sentence]:
         yield _say("Your ratings follow a pattern: what you rate can be predicted better than by chance.")
     else:
         yield _say("It found no pattern in your ratings that is more than chance, so it stopped there.")
+
+
+def _change(report: Report) -> Iterator[Sentence]:
+    found = _part(report, "change_of_taste")
+    if "newer" in found:
+        yield _say("Your taste seems to have changed {n} ratings ago: what is older counted less.", n=found["newer"])
 
 
 def _warm_start(report: Report) -> Iterator[Sentence]:

@@ -25,7 +25,7 @@ from learner.reward.features import (
     length_features,
 )
 from learner.reward.model import RewardModel
-from learner.reward.phrases import BEST_LENGTH, PHRASES, SENTENCES, Language, Words
+from learner.reward.phrases import SENTENCES, Language, phrase
 from learner.reward.prior import weight_variances, wish_direction
 
 LEAST_PROBABILITY = 0.8
@@ -90,15 +90,12 @@ def explain(
 
 
 def wording(statement: Statement, language: Language) -> str:
-    """The statement in a language; a feature that has no words there is named as it is."""
-    feature = statement.feature
-    words = PHRASES[language].get(feature, Words(f"likes more {feature}", f"likes less {feature}"))
-    phrase = words.more if statement.weight > 0 else words.less
-    if statement.best_words is not None:
-        phrase = BEST_LENGTH[language].format(words=statement.best_words)
+    """The statement in a language."""
     several, single = SENTENCES[language]
     return (single if statement.ratings == 1 else several).format(
-        phrase=phrase, percent=min(99, int(100 * statement.probability)), ratings=statement.ratings
+        phrase=phrase(statement.feature, statement.weight, statement.best_words, language),
+        percent=min(99, int(100 * statement.probability)),
+        ratings=statement.ratings,
     )
 
 

@@ -107,3 +107,11 @@ SENTENCES: dict[Language, tuple[str, str]] = {
     "en": ("{phrase}, {percent} % sure, from {ratings} ratings", "{phrase}, {percent} % sure, from 1 rating"),
     "zh": ("{phrase}，{percent}% 把握，来自 {ratings} 条评价", "{phrase}，{percent}% 把握，来自 1 条评价"),
 }
+
+
+def phrase(feature: str, weight: float, best_words: int | None, language: Language) -> str:
+    """What is said of liking (weight above 0) or disliking a feature; one without words there is named as it is."""
+    if best_words is not None:
+        return BEST_LENGTH[language].format(words=best_words)
+    words = PHRASES[language].get(feature, Words(f"likes more {feature}", f"likes less {feature}"))
+    return words.more if weight > 0 else words.less

@@ -77,3 +77,10 @@ def test_about_one_complete_reply_in_six_comes_with_an_offer() -> None:
     assert not any(
         is_offered(reply("cancelled"), on) or is_offered(reply("stop", " "), on) for _ in range(200)
     )
+
+
+def test_a_change_of_taste_is_told() -> None:
+    change = {"newer": 45, "older": 105, "old_weight": 0.1, "gain": 6.0, "since": "x"}
+    (line,) = said(story({"change_of_taste": change}))
+    assert line == "Your taste seems to have changed 45 ratings ago: what is older counted less."
+    assert story({"change_of_taste": None}) == []
