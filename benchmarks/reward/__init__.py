@@ -49,7 +49,6 @@ def main(options: argparse.Namespace) -> int:
     home, model = Home.locate(options.home).create(), options.model or "embedded"
     trial = Trial(bank(home, model, options.quick))
     people, nobodies = (6, 5) if options.quick else (60, 100)
-    figures, intervals = speed(trial)  # alone on the machine
     rows: list[tuple[Callable[..., Row], tuple[object, ...]]] = [
         (null_people, (nobodies,)),
         (accuracy, (people,)),
@@ -58,6 +57,7 @@ def main(options: argparse.Namespace) -> int:
         (calibration, (people,)),
     ]
     with ProcessPoolExecutor(os.cpu_count(), multiprocessing.get_context("spawn")) as pool:
+        figures, intervals = pool.submit(_row, speed, (), str(home.root), model, options.quick).result()  # alone
         waiting = {
             pool.submit(_row, row, arguments, str(home.root), model, options.quick): row for row, arguments in rows
         }

@@ -48,7 +48,8 @@ def say_everything(attune: Launched) -> set[str]:
         choice = reply["choices"][0]
         said |= words_in(choice["message"]["content"])
         post("/v1/feedback", {"message_id": choice["message_id"], "kind": "stars", "value": 1 + i % 5})
-        post("/v1/feedback", {"message_id": choice["message_id"], "kind": "edit", "value": f"A {OWN[3]}, {i}."})
+        edited = f"A {OWN[3]}, {i * 7919 % 97}."  # no series: the model would go on with it, and an edit must change
+        post("/v1/feedback", {"message_id": choice["message_id"], "kind": "edit", "value": edited})
         post("/v1/feedback", {"message_id": choice["message_id"], "kind": "comment", "value": f"More {OWN[4]}!"})
     question = [{"role": "user", "content": f"Compare {OWN[5]} and {OWN[6]}."}]
     pair = post("/v1/comparisons", {"messages": question, "n": 2, "max_tokens": 16})
