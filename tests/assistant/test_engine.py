@@ -165,7 +165,7 @@ def changed_adapter(parts: Parts) -> dict[str, torch.Tensor]:
     if id(base) not in _made:
         generator = torch.Generator().manual_seed(1)
         _made[id(base)] = {
-            key: torch.randn(value.shape, generator=generator) * 0.02 if "lora_B" in key else value
+            key: torch.randn(value.shape, generator=generator) * 0.05 if "lora_B" in key else value
             for key, value in parts.engine.between_steps(make).items()
         }
     return _made[id(base)]
