@@ -1,22 +1,22 @@
 """Which judge should the gate use? Two judges over people who rate at random and people with a taste.
 
-    python -m benchmarks.judge_power --replies replies.jsonl
+    python -m benchmarks.judge_power [--home DIR] [--prompts 52]
 
 The candidate stands for what an optimiser makes of a reward model: for every prompt the reply that the model of the
 training side scores best, out of the base's replies and of cut versions of them; the live version is a base reply. Each
-judge says whether the bound of its win rate is above one half. `replies.jsonl` is the cache that
-`benchmarks.feature_scales --cache` keeps.
+judge says whether the bound of its win rate is above one half. The replies are those of benchmarks/replies.py.
 """
 
 from __future__ import annotations
 
 import argparse
 from collections.abc import Callable
-from pathlib import Path
 
 import numpy as np
 
-from benchmarks.raters import Pool, Rater, Taste, base_replies, likes_it_short, mixed_taste, read_pool
+from benchmarks.raters import Pool, Rater, Taste, base_replies, likes_it_short, mixed_taste
+from benchmarks.replies import bank
+from data.home import Home
 from data.types import Reply, Turn
 from learner.config import GateConfig
 from learner.evaluation.gate import win_rate
@@ -80,11 +80,16 @@ def passed(make: MakeTaste, pool: Pool, people: int, pieces: int, share: float) 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--replies", type=Path, required=True)
+    parser.add_argument("--home")
+    parser.add_argument("--prompts", type=int, default=52)
     parser.add_argument("--people", type=int, default=40)
     parser.add_argument("--pieces", type=int, default=40)
     options = parser.parse_args()
-    pool = read_pool(options.replies)
+    replies = bank(Home.locate(options.home))
+    pool = {
+        prompt: [replies.reply(i) for i in replies.of_prompt(number)[:4]]
+        for number, prompt in enumerate(replies.prompts[: options.prompts])
+    }
     for share in (0.2, 0.35):
         for name, make in PEOPLE.items():
             counts = passed(make, pool, options.people, options.pieces, share)

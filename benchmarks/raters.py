@@ -12,10 +12,7 @@ Not the simulated people of the learning benchmark, who chat through the public 
 from __future__ import annotations
 
 import hashlib
-import json
-from collections import defaultdict
 from collections.abc import Callable
-from pathlib import Path
 
 import numpy as np
 
@@ -27,15 +24,6 @@ Taste = Callable[[Reply], float]
 
 KINDS = ("thumb", "stars", "edit", "ranking", "comment")
 SHARES = (0.38, 0.25, 0.20, 0.12, 0.05)
-
-
-def read_pool(path: Path) -> Pool:
-    """Replies by prompt, from JSON lines {prompt, text, finished}."""
-    pool: Pool = defaultdict(list)
-    for line in path.read_text(encoding="utf-8").splitlines():
-        row = json.loads(line)
-        pool[row["prompt"]].append(Reply(row["text"], row["finished"]))
-    return dict(pool)
 
 
 def base_replies(pool: Pool) -> dict[str, list[Reply]]:
