@@ -6,8 +6,8 @@ The three questions are asked in that order, and each refusal says why in words.
    conversation (`learner.reward.evidence`). The levels of all tests of one person sum to 5 %.
 2. Is the candidate better? By the posterior over all feedback, the optimiser's and the held-out one; the bound is over
    joint draws of that posterior and of the prompts, so a judge that is unsure refuses. A judge fitted on held-out
-   feedback alone knows next to nothing at 40 pieces: it passed 0 of 40 people who plainly like it short, against 38 of
-   40 for this one; of 120 people who rate at random this one passed none (docs/log.md).
+   feedback alone knows next to nothing at 40 pieces: it passed 9 of 40 people who plainly like it short, against 40 of
+   40 for this one. Of 80 people who rate at random this one alone passed 6, together with question 1 one (docs/log.md).
 3. Is it still a sound language model?
 
 An error while judging is an error, never a tie.
