@@ -110,13 +110,19 @@ def is_good(observation: Observation) -> bool | None:
 
 def preferred(observation: Observation) -> Iterator[tuple[Reply, Reply]]:
     """(better, worse) of an edit, or of every two replies of a ranking that do not tie and are not the same words."""
+    for better, worse in preferred_positions(observation):
+        yield observation.replies[better], observation.replies[worse]
+
+
+def preferred_positions(observation: Observation) -> Iterator[tuple[int, int]]:
+    """The same as positions in the observation's replies."""
     if observation.kind not in ("edit", "ranking"):
         return
     order = ((0,), (1,)) if observation.kind == "edit" else observation.outcome
     for better, worse in combinations(order, 2):
         for a, b in product(better, worse):
             if observation.replies[a].text != observation.replies[b].text:
-                yield observation.replies[a], observation.replies[b]
+                yield a, b
 
 
 def _repeated(observations: Iterable[Observation]) -> set[str]:

@@ -22,14 +22,14 @@ def status_values(store: Store, user: User) -> dict[str, Any]:
     """Everything `status --json` prints; the names are a contract."""
     counts = store.feedback_counts(user.id)
     learner = learner_state(store, user.id)
-    base = store.base()
+    base, live = store.base(), store.live_version(user.id)
     return {
         "user": user.name,
         "feedback": {kind: counts.get(kind, 0) for kind in FEEDBACK_KINDS},
-        "live_version": store.live_version(user.id),
+        "live_version": live,
         "base_model": base.id if base else None,
         "learner": {name: learner[name] for name in ("state", "phase", "progress", "next")},
-        "learnt": learnt(store, user.id, store.live_version(user.id)),
+        "learnt": learnt(store, user.id, live),
         "runs": [run_values(run, user.name) for run in store.list_runs(user.id, limit=5)],
     }
 

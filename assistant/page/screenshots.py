@@ -74,7 +74,7 @@ def take(browser: Browser, address: str, out: Path) -> list[Path]:
     phone.get_by_role("article", name="Reply", exact=True).first.wait_for()
     phone.wait_for_timeout(SETTLE_MS)
     phone.screenshot(path=paths[4])
-    page.get_by_role("radio", name="中文").check()
+    page.get_by_role("radio", name="中文").click()  # not check(): the page is drawn anew with it
     page.get_by_role("button", name="新对话").click()
     page.locator(".at-empty").wait_for()
     page.wait_for_timeout(SETTLE_MS)

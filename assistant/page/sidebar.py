@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import gradio as gr
@@ -47,38 +48,40 @@ class Conversations:
 
     def rename(self, event: gr.EventData, request: gr.Request) -> Value:
         asked, user_id = self._read(event, request)
-        error = None
-        try:
-            self.store.rename_conversation(
-                user_id, str(asked.get("conversation")), str(asked.get("title", ""))
-            )
-        except AttuneError as refused:
-            error = str(refused)
-        return {**list_view(self.store, user_id), "error": error}
+        title = str(asked.get("title", ""))
+        return self._listed_after(
+            user_id, lambda: self.store.rename_conversation(user_id, str(asked.get("conversation")), title)
+        )
 
     def delete(self, event: gr.EventData, request: gr.Request) -> tuple[Any, Value]:
         """Delete (it can be restored); the page empties if it showed that one."""
         asked, user_id = self._read(event, request)
-        gone, error = str(asked.get("conversation")), None
-        try:
+        gone = str(asked.get("conversation"))
+
+        def act() -> None:
             self.services.chat.stop(user_id, gone)
             self.store.delete_conversation(user_id, gone)
-        except AttuneError as refused:
-            error = str(refused)
-        view = self.new() if asked.get("current") == gone else gr.skip()
-        return view, {**list_view(self.store, user_id), "error": error}
+
+        side = self._listed_after(user_id, act)
+        return (self.new() if asked.get("current") == gone else gr.skip()), side
 
     def restore(self, event: gr.EventData, request: gr.Request) -> tuple[Value, Value]:
         asked, user_id = self._read(event, request)
-        back, error = str(asked.get("conversation")), None
-        try:
-            self.store.restore_conversation(user_id, back)
-        except AttuneError as refused:
-            error = str(refused)
-        return self._view(user_id, back, None), {**list_view(self.store, user_id), "error": error}
+        back = str(asked.get("conversation"))
+        side = self._listed_after(user_id, lambda: self.store.restore_conversation(user_id, back))
+        return self._view(user_id, back, None), side
 
     def listed(self, request: gr.Request) -> Value:
         return list_view(self.store, self.services.current_user(request).id)
+
+    def _listed_after(self, user_id: str, act: Callable[[], object]) -> Value:
+        """The list once `act` was tried; `error` says what was refused."""
+        error = None
+        try:
+            act()
+        except AttuneError as refused:
+            error = str(refused)
+        return {**list_view(self.store, user_id), "error": error}
 
     def _view(self, user_id: str, conversation: Any, message: Any) -> Value:
         try:

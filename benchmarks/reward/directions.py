@@ -16,12 +16,12 @@ import numpy as np
 
 from benchmarks.people.tastes import draw_taste, utility_of
 from benchmarks.replies import LAYERS, bank
-from benchmarks.reward.trial import Trial, mean_interval
+from benchmarks.reward.trial import Trial, logistic_fit, mean_interval
 from data.home import Home
 from learner.reward.features import Array
-from learner.reward.likelihood import sigmoid
 
 TUNING_PEOPLE, SEED, DIRECTIONS, RIDGE, PIECES, PEOPLE = 60, 31, 8, 3000.0, 100, 40
+PRECISION = 0.2**-2  # of the weights' Gaussian prior
 
 
 def directions(trial: Trial, layer: int) -> Array:
@@ -52,12 +52,7 @@ def noisy_choices(trial: Trial, phi: Array, utility: Array, seed: int) -> Array:
     first, second = rated[rng.integers(len(rated), size=PIECES)].T
     choice = np.where(utility[first] - utility[second] + rng.logistic(size=PIECES) > 0, 1.0, -1.0)
     differences = (phi[first] - phi[second]) * choice[:, None]
-    w = np.zeros(phi.shape[1])
-    for _ in range(20):
-        p = sigmoid(-differences @ w)
-        curve = (differences * (p * (1 - p))[:, None]).T @ differences + np.eye(len(w)) / 0.2**2
-        w = w + np.linalg.solve(curve, differences.T @ p - w / 0.2**2)
-    return w
+    return logistic_fit(differences, PRECISION)
 
 
 def main() -> None:

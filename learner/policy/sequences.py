@@ -76,6 +76,17 @@ def select(batch: SequenceBatch, rows: torch.Tensor) -> SequenceBatch:
     )
 
 
+def last_states(base: BaseModel, batch: SequenceBatch) -> torch.Tensor:
+    """(B, L, H) last hidden states under whatever adapter is active."""
+    states: torch.Tensor = base.hidden_states(
+        input_ids=batch.input_ids,
+        attention_mask=batch.attention_mask,
+        position_ids=batch.position_ids,
+        use_cache=False,
+    ).last_hidden_state
+    return states
+
+
 def evaluate_policy(
     base: BaseModel,
     adapter: str | None,
@@ -88,15 +99,10 @@ def evaluate_policy(
     Gradients flow where the caller has them enabled. Dropout is off: the model is in eval mode throughout.
     """
     with base.using(adapter):
-        out = base.hidden_states(
-            input_ids=batch.input_ids,
-            attention_mask=batch.attention_mask,
-            position_ids=batch.position_ids,
-            use_cache=False,
-        )
+        hidden = last_states(base, batch)
         rows = torch.arange(len(batch.predictor), device=batch.predictor.device)[:, None]
         # (N, H): only the states that predict a real response token go through the output layer
-        states = out.last_hidden_state[rows, batch.predictor][batch.response_mask]
+        states = hidden[rows, batch.predictor][batch.response_mask]
         tokens = batch.response_ids[batch.response_mask]
         found = torch.cat(
             [

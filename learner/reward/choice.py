@@ -60,7 +60,7 @@ def choose(
         if len(train) >= config.least_pieces and len(held_out):
             neural = train_neural(base, observations, config, seed, on_step)
             gains["neural on the held-out side"] = _neural_gain(neural, train, held_out)
-            gains[f"{best} on the held-out side"] = _gain(FITS[best](train, DEFAULTS), held_out)
+            gains[f"{best} on the held-out side"] = float(FITS[best](train, DEFAULTS).gains(held_out).mean())
             if gains["neural on the held-out side"] > gains[f"{best} on the held-out side"]:
                 return Chosen("neural", neural.scores, None, gains)
         kind = best
@@ -79,10 +79,4 @@ def _neural_gain(neural: NeuralReward, train: Design, held_out: Design) -> float
     scores, others = (neural.scores(*zip(*design.texts, strict=True)) for design in (train, held_out))
     middle, spread = scores.mean(), max(float(scores.std()), 1e-9)
     model = fit_score((scores - middle) / spread, train)
-    return _gain(model, with_features(held_out, ((others - middle) / spread)[:, None]))
-
-
-def _gain(model: RewardModel, held_out: Design) -> float:
-    """Nats a piece over intercepts alone."""
-    gains = model.log_likelihood(held_out) - model.intercepts_only_log_likelihood(held_out)
-    return float(gains.sum()) / len(held_out)
+    return float(model.gains(with_features(held_out, ((others - middle) / spread)[:, None])).mean())

@@ -91,13 +91,16 @@ class Design:
     def __len__(self) -> int:
         return len(self.feedback_ids)
 
-    def with_replies(self, replies: Array) -> Design:
-        """The same feedback about other features; shares everything that does not depend on them."""
+    def changed(self, **fields: object) -> Design:
+        """With other fields but the same rankings, whose stages are shared and not enumerated again."""
         other = object.__new__(Design)
-        for name, value in self.__dict__.items():
+        for name, value in {**self.__dict__, **fields}.items():
             object.__setattr__(other, name, value)
-        object.__setattr__(other, "replies", replies)
         return other
+
+    def with_replies(self, replies: Array) -> Design:
+        """The same feedback about other features."""
+        return self.changed(replies=replies)
 
     def subset(self, keep: npt.NDArray[np.bool_], keep_wishes: bool = False) -> Design:
         """The observations where `keep` (n,) is true. With `keep_wishes`, all wishes stay (their own

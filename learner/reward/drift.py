@@ -67,7 +67,7 @@ def change_of_taste(design: Design, config: RewardConfig = DEFAULTS) -> Change |
 def weighted(design: Design, chosen: Array, weight: float) -> Design:
     """The design with the observations where `chosen` (n,) is true counting `weight` times what they do."""
     factor = np.where(chosen, weight, 1.0)
-    return replace(design, weight=design.weight * factor)
+    return design.changed(weight=design.weight * factor)
 
 
 def forgetting(design: Design, change: Change | None) -> Design:

@@ -72,9 +72,7 @@ def evidence_gain(
     design = join(train, held_out)
     predictable = sum(kind != "comment" for kind in design.kinds)
     model = fit(train, config)
-    held_out_gain = float(
-        (model.log_likelihood(held_out) - model.intercepts_only_log_likelihood(held_out)).sum()
-    )
+    held_out_gain = float(model.gains(held_out).sum())
     fold = deal_folds(design.roots, FOLDS)
     if predictable < LEAST_OBSERVATIONS or fold.max(initial=0) < 1:
         reason = f"{predictable} ratings in {len(set(design.roots))} conversations are too few to tell"

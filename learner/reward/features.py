@@ -76,6 +76,11 @@ _CATEGORIES_OF: dict[str, tuple[str, ...]] = {
 }
 
 
+def names_of(features: int) -> tuple[str, ...]:
+    """Names of that many features: the style features', or numbers where they are other ones."""
+    return FEATURE_NAMES if features == len(FEATURE_NAMES) else tuple(map(str, range(features)))
+
+
 def word_units(text: str) -> list[str]:
     """Lower-case word units in order; a Chinese character or a kana is a unit of its own."""
     return _UNIT.findall(text.replace("’", "'").lower())

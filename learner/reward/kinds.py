@@ -22,7 +22,7 @@ import numpy as np
 from learner.reward import likelihood as lk
 from learner.reward.design import Design
 from learner.reward.evidence import FOLDS, deal_folds
-from learner.reward.features import FEATURE_NAMES, Array
+from learner.reward.features import FEATURE_NAMES, Array, names_of
 from learner.reward.model import RewardModel, fit
 from learner.reward.prior import DEFAULTS, RewardConfig
 
@@ -32,13 +32,9 @@ SCORE_SD = 1.0  # prior sd of the scale of a score that has been brought to unit
 LENGTH = FEATURE_NAMES.index("log_length")
 
 
-def fit_bayesian(design: Design, config: RewardConfig = DEFAULTS) -> RewardModel:
-    return fit(design, config)
-
-
 def fit_length(design: Design, config: RewardConfig = DEFAULTS) -> RewardModel:
     """Everything that `fit` does, from log length alone; all other weights are 0 and certain."""
-    narrow = fit(with_features(design, design.replies[:, [LENGTH]]), replace(config, tau=SCORE_SD))
+    narrow = fit_score(design.replies[:, LENGTH], design, config)
     return replace(_widened(narrow, np.eye(design.replies.shape[1])[:, [LENGTH]], config), kind="length")
 
 
@@ -58,7 +54,7 @@ def fit_linear(design: Design, config: RewardConfig = DEFAULTS) -> RewardModel:
 
 
 FITS: Mapping[FeatureKind, Callable[[Design, RewardConfig], RewardModel]] = {
-    "bayesian": fit_bayesian,
+    "bayesian": fit,
     "linear": fit_linear,
     "length": fit_length,
 }
@@ -101,14 +97,14 @@ def held_out_gain(kind: FeatureKind, design: Design, config: RewardConfig = DEFA
     fold = deal_folds(design.roots, FOLDS)
     gain = 0.0
     for k in range(int(fold.max(initial=0)) + 1):
-        model, rest = FITS[kind](design.subset(fold != k), config), design.subset(fold == k)
-        gain += float((model.log_likelihood(rest) - model.intercepts_only_log_likelihood(rest)).sum())
+        model = FITS[kind](design.subset(fold != k), config)
+        gain += float(model.gains(design.subset(fold == k)).sum())
     return gain
 
 
 def with_features(design: Design, replies: Array) -> Design:
     """The same feedback about other features. Wishes go: they are about features that are not there."""
-    return replace(design, replies=replies, wishes=())
+    return design.changed(replies=replies, wishes=())
 
 
 def _widened(narrow: RewardModel, basis: Array, config: RewardConfig) -> RewardModel:
@@ -123,5 +119,5 @@ def _widened(narrow: RewardModel, basis: Array, config: RewardConfig) -> RewardM
         covariance=lift @ narrow.covariance @ lift.T,
         intercepts=lift @ narrow.intercepts,
         config=config,
-        feature_names=FEATURE_NAMES if features == len(FEATURE_NAMES) else tuple(map(str, range(features))),
+        feature_names=names_of(features),
     )

@@ -18,7 +18,7 @@ from safetensors.numpy import load_file, save_file
 
 from learner.reward import likelihood as lk
 from learner.reward.design import Design, IntArray
-from learner.reward.features import FEATURE_NAMES, Array
+from learner.reward.features import FEATURE_NAMES, Array, names_of
 from learner.reward.prior import DEFAULTS, Prior, RewardConfig, prior_of, updated_variances
 
 FORMAT = 1
@@ -96,6 +96,10 @@ class RewardModel:
         """(n,) the same for somebody without any taste, with threshold and cut-points as fitted here."""
         return lk.log_likelihoods(self.intercepts, lk.gather(design))
 
+    def gains(self, design: Design) -> Array:
+        """(n,) nats over intercepts alone of each observation of another design."""
+        return self.log_likelihood(design) - self.intercepts_only_log_likelihood(design)
+
     def save(self, folder: Path) -> None:
         """Write reward.safetensors and reward.json into a folder that exists."""
         arrays = {"theta": self.theta, "covariance": self.covariance, "intercepts": self.intercepts}
@@ -159,7 +163,7 @@ def fit(design: Design, config: RewardConfig = DEFAULTS) -> RewardModel:
         covariance=_inverse(hessian),
         intercepts=intercepts,
         config=config,
-        feature_names=FEATURE_NAMES if features == len(FEATURE_NAMES) else tuple(map(str, range(features))),
+        feature_names=names_of(features),
         counts=counts,
         converged=converged,
         iterations=iterations,

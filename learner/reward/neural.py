@@ -19,12 +19,13 @@ import numpy as np
 import torch
 from torch.nn.functional import logsigmoid
 
+from data.quality import preferred_positions
 from data.types import Observation, Reply, Turn
 from learner.config import NeuralRewardConfig
 from learner.modeling.base import BaseModel
 from learner.modeling.heads import ValueHead
 from learner.policy.contexts import within
-from learner.policy.sequences import batch_sequences
+from learner.policy.sequences import batch_sequences, last_states
 from learner.reward.design import Text
 from learner.reward.features import Array
 
@@ -104,14 +105,7 @@ def observation_loss(
         below = torch.cat([torch.zeros_like(cuts[:1]), torch.sigmoid(cuts - scores[0]), torch.ones_like(cuts[:1])])
         loss = -(below[observation.outcome] - below[observation.outcome - 1]).clamp(min=1e-6).log()
     else:
-        groups = ((0,), (1,)) if observation.kind == "edit" else observation.outcome
-        pairs = [
-            (better, worse)
-            for place, group in enumerate(groups)
-            for later in groups[place + 1 :]
-            for better in group
-            for worse in later
-        ]
+        pairs = list(preferred_positions(observation))
         if not pairs:  # everything tied
             return scores.sum() * 0.0
         chosen, rejected = (scores[[pair[side] for pair in pairs]] for side in (0, 1))
@@ -130,12 +124,7 @@ def _scores(
         responses.append(base.encode_reply(reply.text, reply.finished)[: config.reply_tokens] or [base.end_of_turn_id])
     batch = batch_sequences(queries, responses, base.pad_id, base.device)
     with base.using(ADAPTER):
-        hidden = base.hidden_states(
-            input_ids=batch.input_ids,
-            attention_mask=batch.attention_mask,
-            position_ids=batch.position_ids,
-            use_cache=False,
-        ).last_hidden_state
+        hidden = last_states(base, batch)
     last = batch.attention_mask.sum(-1) - 1
     scores: torch.Tensor = head(hidden[torch.arange(len(texts), device=last.device), last])
     return scores
