@@ -111,7 +111,8 @@ class Adapters:
             started = time.monotonic()
             if adapter_sha256(folder) != self._row(user_id, version).sha256:
                 raise Invalid(f"The files of version {version} are not what was published.")
-            self._engine.between_steps(lambda: self._base.load_adapter(name, folder))
+            loaded = self._base.read_adapter(folder)  # files and checks: while others' replies are being written
+            self._engine.between_steps(lambda: self._base.install_adapter(name, loaded))
             log.info("version %d of %s loaded in %.2f s", version, user_id, time.monotonic() - started)
         self._loaded[name] = time.monotonic()
         self._evict(sparing=name)

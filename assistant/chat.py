@@ -259,6 +259,7 @@ class Chat:
                 [sampling.for_decoder(room, i) for i in range(len(rows))],
                 live.name,
                 stop=sampling.stop,
+                scope=live.user_id,
             )
         except BaseException:
             for row in rows:

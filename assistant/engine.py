@@ -1,9 +1,9 @@
 """The inference engine: one thread that owns the decoder and keeps everybody's replies in one batch.
 
-Continuous batching: a request joins the running batch between two steps and leaves it when it ends, so a
-long reply never makes a short one wait for its end. At most `max_rows` replies are written at a time; the
-rest wait in the order they came. A row keeps the adapter it was added with, so a reply finishes on the
-version it began with whatever is published meanwhile.
+Continuous batching: a request joins the running batch between two steps and leaves it when it ends, so a long
+reply never makes a short one wait for its end, and a long prompt is read in pieces between the others' tokens.
+At most `max_rows` replies are written at a time; the rest wait in the order they came. A row keeps the adapter it
+was added with, so a reply finishes on the version it began with whatever is published meanwhile.
 
 The engine knows token ids, adapter names and text; no people, no store, no HTTP.
 """
@@ -14,7 +14,7 @@ import logging
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from concurrent.futures import Future
 from typing import Any, TypeVar
 
@@ -23,10 +23,13 @@ from assistant.text_stream import TextStream
 from data.errors import AttuneError
 from data.types import FinishReason
 from learner.modeling.base import BaseModel
-from learner.modeling.decode import Decoder, SamplingSettings
+from learner.modeling.decode import Decoder, ReadFailed, SamplingSettings
+from learner.modeling.key_values import PrefixCache
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
+READ_AT_ONCE = 128  # tokens of prompts between two tokens of the replies that are being written
+PREFIX_BYTES = 512 * 2**20  # of conversations that may go on: 23,000 tokens of the embedded model
 
 
 class Generation:
@@ -39,11 +42,12 @@ class Generation:
 
     def __init__(
         self, engine: Engine, prompt: Sequence[int], settings: SamplingSettings, adapter: str | None,
-        stop: Sequence[str], decode: Callable[[list[int]], str],
+        stop: Sequence[str], decode: Callable[[list[int]], str], scope: Hashable,
     ) -> None:  # fmt: skip
         self.prompt = list(prompt)
         self.settings = settings
         self.adapter = adapter
+        self.scope = scope
         self.completion_tokens = 0
         self.finish_reason: FinishReason | None = None
         self.cancelled = threading.Event()
@@ -133,7 +137,7 @@ class Engine:
         self.tokens_read = 0
         self.tokens_written = 0
         self._base = base
-        self._decoder = Decoder(base)
+        self._decoder = self._new_decoder()
         self._changed = threading.Condition()
         self._waiting: deque[Generation] = deque()
         self._calls: deque[tuple[Callable[[], Any], Future[Any]]] = deque()
@@ -147,18 +151,22 @@ class Engine:
 
     def generate(
         self, prompt: Sequence[int], settings: SamplingSettings, adapter: str | None = None, *,
-        stop: Sequence[str] = (),
+        stop: Sequence[str] = (), scope: Hashable = None,
     ) -> Generation:  # fmt: skip
         """Queue one reply. Raises `Busy` where the queue is full."""
-        return self.generate_many([prompt], [settings], adapter, stop=stop)[0]
+        return self.generate_many([prompt], [settings], adapter, stop=stop, scope=scope)[0]
 
     def generate_many(
         self, prompts: Sequence[Sequence[int]], settings: Sequence[SamplingSettings],
-        adapter: str | None = None, *, stop: Sequence[str] = (),
+        adapter: str | None = None, *, stop: Sequence[str] = (), scope: Hashable = None,
     ) -> list[Generation]:  # fmt: skip
-        """Queue several replies, all or none."""
+        """Queue several replies, all or none.
+
+        What is computed for a reply is kept for the next one of the same `scope` (a person) and adapter, so that a
+        conversation that goes on is not read again; with None nothing is kept.
+        """
         made = [
-            Generation(self, p, s, adapter, stop, self._base.decode)
+            Generation(self, p, s, adapter, stop, self._base.decode, scope)
             for p, s in zip(prompts, settings, strict=True)
         ]
         with self._changed:
@@ -259,16 +267,17 @@ class Engine:
             return
         try:
             rows = self._decoder.add(
-                [g.prompt for g in joining], [g.settings for g in joining], [g.adapter for g in joining]
+                [g.prompt for g in joining],
+                [g.settings for g in joining],
+                [g.adapter for g in joining],
+                [g.scope for g in joining],
             )
         except Exception as error:
             if len(joining) > 1:  # one bad request must not take the others with it
                 for generation in joining:
                     self._join([generation])
                 return
-            log.exception("a prompt of %d tokens could not be read", joining[0].prompt_tokens)
-            joining[0].fail(_failure("could not read the conversation", error))
-            self._woken = True
+            self._fail_reading(joining[0], error)
             return
         now = time.monotonic()
         for generation in joining:
@@ -276,12 +285,20 @@ class Engine:
             self.tokens_read += generation.prompt_tokens
         self._rows.update(zip(rows, joining, strict=True))
 
+    def _fail_reading(self, generation: Generation, error: Exception) -> None:
+        log.error("a prompt of %d tokens could not be read", generation.prompt_tokens, exc_info=error)
+        generation.fail(_failure("could not read the conversation", error))
+        self._woken = True  # a place is free
+
     def _step(self) -> None:
-        for token in self._decoder.step():
-            generation = self._rows.get(token.row)
-            if generation is None:  # left over from a batch that failed half-way into joining
-                self._decoder.remove(token.row)
-                continue
+        try:
+            tokens = self._decoder.step()
+        except ReadFailed as error:
+            for row in error.rows:
+                self._fail_reading(self._rows.pop(row), error.cause)
+            return
+        for token in tokens:
+            generation = self._rows[token.row]
             if token.finish == "stop":
                 self._leave(token.row, remove=False)
                 generation.end("stop")
@@ -292,11 +309,14 @@ class Engine:
                 self._leave(token.row, remove=token.finish is None)
                 generation.end("stop" if met_stop else "length")
 
+    def _new_decoder(self) -> Decoder:
+        return Decoder(self._base, READ_AT_ONCE, PrefixCache(PREFIX_BYTES))
+
     def _start_afresh(self, error: Exception) -> None:
         """A step failed: everybody in it hears so, and the next ones get a new decoder."""
         log.exception("a decoding step failed with %d rows", len(self._rows), exc_info=error)
         failed, self._rows = list(self._rows.values()), {}
-        self._decoder = Decoder(self._base)  # the key/value state of the old one cannot be trusted any more
+        self._decoder = self._new_decoder()  # the key/value state of the old one cannot be trusted any more
         self._woken = True
         for generation in failed:
             generation.fail(_failure("failed while it wrote", error))

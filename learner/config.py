@@ -18,6 +18,10 @@ class LoraSettings:
     rank: int = 8  # "LoRA without regret": small ranks carry the few bits that preferences hold
     alpha: float = 32.0  # scaling is alpha / rank; same source
 
+    @property
+    def scaling(self) -> float:
+        return self.alpha / self.rank
+
 
 @dataclass(frozen=True)
 class WarmStartConfig:

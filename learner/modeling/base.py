@@ -9,6 +9,9 @@ The weights are quantised with bitsandbytes (NF4, double quantisation, compute i
 On a CPU with AVX512-BF16, bitsandbytes 0.50.2 repacks each layer at its first forward pass in eval mode, and from
 then on gradients do not flow through it, silently. `load_base` switches that off on every layer unless the model
 only serves (`trainable=False`); `learner.modeling.checks.gradient_check` measures it.
+
+A model that only serves holds its adapters as plain matrices beside the decoder's forward pass where that knows the
+architecture (`network`): they come and go without a change to the model. Everywhere else PEFT holds them.
 """
 
 from __future__ import annotations
@@ -19,7 +22,7 @@ import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import bitsandbytes as bnb
 import psutil
@@ -37,6 +40,9 @@ from data.types import BaseSpec, Turn
 from learner.config import LoraSettings
 from learner.modeling import lora
 from learner.modeling.embedded import EMBEDDED, convert_gguf, prepare_embedded
+from learner.modeling.network import JOINED, Network, PackedProjections, is_supported
+from learner.modeling.projections import can_pack, pack
+from learner.modeling.stacked import Adapter, ready_adapter
 
 Weights = Literal["auto", "4bit", "dequantised"]
 
@@ -47,14 +53,32 @@ PLAIN_TEMPLATE = (
 )
 
 
+class LoadedAdapter(NamedTuple):
+    """An adapter that was read from its files and fits the base it was read for."""
+
+    state: lora.State
+    settings: LoraSettings
+    ready: Adapter | None  # its matrices for decoding, where they are held beside the model
+
+
 class BaseModel:
     """A loaded base model. Adapters are added beside it and never merged into it.
 
     Not thread-safe: whoever loaded it uses it from one thread.
     """
 
-    def __init__(self, model: nn.Module, tokenizer: Any, spec: BaseSpec, device: torch.device, held_as: str) -> None:
+    def __init__(
+        self,
+        model: nn.Module,
+        tokenizer: Any,
+        spec: BaseSpec,
+        device: torch.device,
+        held_as: str,
+        network: Network | None,
+        trainable: bool,
+    ) -> None:
         self.model: nn.Module = model
+        self.network = network  # the decoder's own forward pass; None where transformers' is used
         self.tokenizer = tokenizer
         self.spec = spec
         self.device = device
@@ -65,6 +89,8 @@ class BaseModel:
         self.context_length: int = int(getattr(model.config, "max_position_embeddings", 2048))
         self._peft: PeftModel | None = None
         self._settings: dict[str, LoraSettings] = {}
+        self._beside = network is not None and not trainable
+        self._served: dict[str, LoadedAdapter] = {}
         self._active: str | None = None
         self._tuner_layers: list[BaseTunerLayer] = []
 
@@ -92,7 +118,7 @@ class BaseModel:
         return self._peft
 
     def adapter_names(self) -> set[str]:
-        return set(self._settings)
+        return {*self._settings, *self._served}
 
     def add_adapter(
         self, name: str, settings: LoraSettings, state: lora.State | None = None, seed: int = 0
@@ -125,13 +151,23 @@ class BaseModel:
 
     def set_adapter_state(self, name: str, state: lora.State) -> None:
         """Replace an adapter's weights. Invalid where they do not fit this base."""
-        expected = self.adapter_state(name)
-        if set(expected) != set(state) or any(expected[key].shape != state[key].shape for key in state):
-            raise Invalid(f"An adapter does not fit the base model {self.spec.id}: its layers or shapes differ.")
+        lora.check_fits(state, self._settings[name], self.spec)
         set_peft_model_state_dict(self._wrapped(), state, adapter_name=name)
 
     def adapter_state(self, name: str) -> lora.State:
+        if name in self._served:
+            return self._served[name].state
         return lora.adapter_state(self._wrapped(), name)
+
+    def ready_adapter(self, name: str) -> Adapter:
+        """The adapter's matrices for `network`, as they are now. Invalid where there is no such adapter."""
+        served = self._served.get(name)
+        if served is not None and served.ready is not None:
+            return served.ready
+        if name not in self._settings or self.network is None:
+            raise Invalid(f"There is no adapter {name!r} on this model.")
+        scaling = self._settings[name].scaling
+        return ready_adapter(self.adapter_state(name), scaling, self.network.projections, self.device)
 
     def adapter_parameters(self, name: str) -> list[nn.Parameter]:
         """The weights that training may change, in a fixed order."""
@@ -144,10 +180,27 @@ class BaseModel:
 
     def load_adapter(self, name: str, folder: Path) -> None:
         """Load an adapter from a folder. Invalid in one line where it is broken or made for another base."""
+        self.install_adapter(name, self.read_adapter(folder))
+
+    def read_adapter(self, folder: Path) -> LoadedAdapter:
+        """Read an adapter without changing anything: for any thread, while others use the model. Raises Invalid."""
         state, settings = lora.read_adapter(folder)
-        self.add_adapter(name, settings, state)
+        lora.check_fits(state, settings, self.spec)
+        ready = None
+        if self._beside and self.network is not None:
+            ready = ready_adapter(state, settings.scaling, self.network.projections, self.device)
+        return LoadedAdapter(state, settings, ready)
+
+    def install_adapter(self, name: str, loaded: LoadedAdapter) -> None:
+        """Add what `read_adapter` gave; a matter of microseconds where adapters are held beside the model."""
+        if loaded.ready is not None:
+            self._served[name] = loaded
+        else:
+            self.add_adapter(name, loaded.settings, loaded.state)
 
     def remove_adapter(self, name: str) -> None:
+        if self._served.pop(name, None) is not None:
+            return
         if self._settings.pop(name, None) is None:
             return
         if self._settings:
@@ -201,6 +254,8 @@ def load_base(
 ) -> BaseModel:
     """Load `model` (``embedded``, a folder, a GGUF file or a cached hub id) in 4 bits.
 
+    With `trainable=False` the model only serves: adapters are loaded and removed without touching it.
+
     `dtype` is what a dequantised copy computes in (float32 for comparisons that must not round). Raises Invalid in
     one line where there is no such model or it is not a causal language model.
     """
@@ -232,11 +287,28 @@ def load_base(
     network.requires_grad_(False)
     spec = _spec(model, folder, network, tokenizer, models_dir)
     held_as = _held_as(weights, place, network)
+    layers = {path: m for path, m in network.named_modules() if isinstance(m, bnb.nn.Linear4bit)}
     if held_as == "dequantised":
         dequantise(network, dtype)
     elif trainable:
         keep_gradients(network)
-    return BaseModel(network, tokenizer, spec, place, held_as)
+    decoding = None
+    if is_supported(network.config):
+        # On a CPU that only serves, packed weights beside the copy make single tokens quicker.
+        quick = held_as == "dequantised" and not trainable and dtype == torch.bfloat16
+        decoding = Network(network, _packed(layers) if quick else None, int8_output=quick)
+    return BaseModel(network, tokenizer, spec, place, held_as, decoding, trainable)
+
+
+def _packed(layers: dict[str, bnb.nn.Linear4bit]) -> PackedProjections:
+    """Packed weights of the projections for which this CPU has a kernel; uses up the 4-bit layers."""
+    parents = dict.fromkeys(path.rpartition(".")[0] for path in layers)
+    groups = [tuple(f"{parent}.{leaf}" for leaf in joined) for parent in parents for joined in JOINED]
+    return {
+        group: pack([layers[path] for path in group])
+        for group in groups
+        if all(path in layers for path in group) and can_pack([layers[path] for path in group])
+    }
 
 
 def keep_gradients(network: nn.Module) -> None:
@@ -285,7 +357,9 @@ def _locate(model: str, models_dir: Path) -> str:
     if path.is_dir():
         return str(path)
     if path.is_absolute() or model.startswith((".", "~")) or model.count("/") != 1:
-        raise Invalid(f"There is no model {model!r}: name a folder, a .gguf file, a hub id (owner/name) or embedded.")
+        raise Invalid(
+            f"There is no model {model!r}: name a folder, a .gguf file, a hub id (owner/name) or embedded."
+        )
     from huggingface_hub import snapshot_download
 
     try:
@@ -325,7 +399,9 @@ def _end_of_turn_id(tokenizer: Any) -> int:
         if token_id in tokenizer.added_tokens_decoder:
             return int(token_id)
     if tokenizer.eos_token_id is None:
-        raise Invalid("The model's tokenizer has no end-of-text token, and its chat template closes no reply.")
+        raise Invalid(
+            "The model's tokenizer has no end-of-text token, and its chat template closes no reply."
+        )
     return int(tokenizer.eos_token_id)
 
 

@@ -1,9 +1,8 @@
 """The decoder: rows with their own state, one token a step, an adapter a row. Chat and rollouts both use it.
 
-It knows token ids only. Rows that share an adapter form a group that is computed as one batch; a row joins when it is
-added (its prompt is computed then) and leaves by itself when it ends. Within a group rows are padded on the left; the
-attention mask hides the padding and position ids are counted from each row's own first token, so that company changes
-a row's numbers by rounding only.
+It knows token ids only. Company changes a row's numbers by rounding only. A row joins when it is added, its prompt is
+read in the next steps, and it leaves by itself when it ends. What the rows compute with is behind `RowStates`: our
+own forward pass where it knows the architecture, else transformers'.
 
 Sampling is plain: temperature, then top-p if one was asked for, never top-k, repetition penalty or a minimum length,
 whatever the model's generation_config says. Each row has a generator of its own, so a seed reproduces a reply.
@@ -11,17 +10,19 @@ whatever the model's generation_config says. Each row has a generator of its own
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Literal
+from collections.abc import Hashable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Literal, Protocol
 
 import torch
-from transformers.cache_utils import Cache, DynamicLayer
 
-from data.errors import Invalid
+from data.errors import AttuneError, Invalid
 from learner.modeling.base import BaseModel
+from learner.modeling.fused_rows import FusedRows
+from learner.modeling.grouped_rows import GroupedRows
+from learner.modeling.key_values import PrefixCache
 
-GROWTH = 64  # positions by which a cache buffer grows at a time
+BLOCK = 256  # sampling adds up probabilities by blocks of this many tokens
 
 
 @dataclass(frozen=True)
@@ -55,154 +56,77 @@ class Token:
     logprob: float
 
 
+class ReadFailed(AttuneError):
+    """Prompts could not be read; their rows are gone, the others are as they were."""
+
+    def __init__(self, rows: list[int], cause: Exception) -> None:
+        super().__init__(str(cause))
+        self.rows = rows
+        self.cause = cause
+
+
+class RowStates(Protocol):
+    """What the rows have been computed to, and how they are computed further."""
+
+    @property
+    def active(self) -> int:
+        """Rows that were added and not removed."""
+
+    def adapters_in_use(self) -> set[str]:
+        """Adapters that rows are being written with."""
+
+    def add(self, handle: int, prompt: list[int], adapter: str | None, scope: Hashable) -> None:
+        """Add a row. Invalid where there is no such adapter."""
+
+    def reading(self) -> list[int]:
+        """Rows whose prompts the next `read` computes."""
+
+    def read(self) -> None:
+        """Compute (more of) the prompts of the rows that were added."""
+
+    def ready(self) -> tuple[list[int], torch.Tensor]:
+        """Rows that can draw their next token, and the logits `(rows, V)` to draw from."""
+
+    def advance(self, tokens: Mapping[int, int]) -> None:
+        """Compute the token that each of the ready rows has drawn."""
+
+    def remove(self, handle: int) -> None:
+        """Forget a row; unknown ones are no error."""
+
+
 @dataclass
 class _Row:
-    handle: int
     settings: SamplingSettings
     generator: torch.Generator
-    position: int  # of the next token, counted from the row's first real token
     produced: int = 0
 
 
-class GrowingLayer(DynamicLayer):
-    """A cache layer that writes into a buffer with room to spare, where DynamicLayer copies everything each step.
+class Decoder:
+    """All rows that are being written. One thread owns it.
 
-    `keys` and `values` `(B, heads, length, dim)` are views of the filled part.
+    `read_at_once` bounds how many tokens of prompts a step reads (None: all of them). `prefixes` keeps the states of
+    rows that were added with a scope.
     """
 
-    def lazy_initialization(self, key_states: torch.Tensor, value_states: torch.Tensor) -> None:
-        self.dtype, self.device = key_states.dtype, key_states.device
-        self.keys, self.values = key_states[:, :, :0], value_states[:, :, :0]
-        self._buffers = (self.keys, self.values)
-        self.is_initialized = True
-
-    def update(
-        self, key_states: torch.Tensor, value_states: torch.Tensor, *args: object, **kwargs: object
-    ) -> tuple[torch.Tensor, torch.Tensor]:
-        if not self.is_initialized:
-            self.lazy_initialization(key_states, value_states)
-        filled = self.keys.shape[-2]
-        needed = filled + key_states.shape[-2]
-        if self._buffers[0].shape[-2] < needed:
-            self._buffers = (_grown(self.keys, key_states, needed), _grown(self.values, value_states, needed))
-        for buffer, new in zip(self._buffers, (key_states, value_states), strict=True):
-            buffer[:, :, filled:needed] = new
-        self.keys, self.values = (buffer[:, :, :needed] for buffer in self._buffers)
-        return self.keys, self.values
-
-    def replace(self, keys: torch.Tensor, values: torch.Tensor) -> None:
-        """Take other contents; the buffer is made anew at the next update."""
-        self.keys, self.values = keys, values
-        self._buffers = (keys, values)
-
-
-def _grown(filled: torch.Tensor, like: torch.Tensor, needed: int) -> torch.Tensor:
-    batch, heads, _, dim = like.shape
-    buffer = like.new_empty(batch, heads, needed + GROWTH, dim)
-    buffer[:, :, : filled.shape[-2]] = filled
-    return buffer
-
-
-class _Group:
-    """Rows under one adapter, computed as one batch. Tensors are `(rows, length)`, padded on the left."""
-
-    def __init__(self, base: BaseModel, adapter: str | None) -> None:
+    def __init__(
+        self, base: BaseModel, read_at_once: int | None = None, prefixes: PrefixCache | None = None
+    ) -> None:
         self.base = base
-        self.adapter = adapter
-        self.rows: list[_Row] = []
-        self.cache: Cache | None = None
-        self.mask = torch.empty(0, 0, dtype=torch.bool, device=base.device)
-        self.logits = torch.empty(0)  # (rows, vocabulary) for each row's next token
-
-    def join(self, rows: list[_Row], prompts: Sequence[list[int]]) -> None:
-        """Compute the prompts of `rows` as one batch and add them to the group."""
-        device = self.base.device
-        length = max(len(p) for p in prompts)
-        ids = torch.tensor([[self.base.pad_id] * (length - len(p)) + p for p in prompts], device=device)
-        mask = torch.tensor([[False] * (length - len(p)) + [True] * len(p) for p in prompts], device=device)
-        cache = Cache(layer_class_to_replicate=GrowingLayer)
-        positions = (mask.long().cumsum(-1) - 1).clamp(min=0)
-        logits = self._forward(ids, mask, positions, cache)
-        if self.rows:
-            assert self.cache is not None
-            self.mask, mask = _same_length(self.mask, mask)
-            for old, new in zip(self.cache.layers, cache.layers, strict=True):
-                keys = torch.cat(_same_length(old.keys, new.keys, dim=-2))
-                values = torch.cat(_same_length(old.values, new.values, dim=-2))
-                old.replace(keys, values)
-            self.mask = torch.cat([self.mask, mask])
-            self.logits = torch.cat([self.logits, logits])
-        else:
-            self.cache, self.mask, self.logits = cache, mask, logits
-        self.rows.extend(rows)
-
-    def step(self) -> list[Token]:
-        """Draw one token for every row; rows that end leave, the others compute their next logits."""
-        tokens = [self._draw(row, logits) for row, logits in zip(self.rows, self.logits, strict=True)]
-        staying = [i for i, token in enumerate(tokens) if token.finish is None]
-        if len(staying) < len(tokens):
-            self.keep(staying)
-        if staying:
-            device = self.base.device
-            ids = torch.tensor([[tokens[i].token_id] for i in staying], device=device)
-            self.mask = torch.cat([self.mask, self.mask.new_ones(len(staying), 1)], dim=1)
-            positions = torch.tensor([[row.position] for row in self.rows], device=device)
-            self.logits = self._forward(ids, self.mask, positions, self.cache)
-            for row in self.rows:
-                row.position += 1
-        return tokens
-
-    def keep(self, indices: list[int]) -> None:
-        """Let all rows but `indices` leave, and drop padding that no row needs any more."""
-        self.rows = [self.rows[i] for i in indices]
-        if not self.rows:
-            self.cache, self.mask, self.logits = None, self.mask[:0, :0], self.logits[:0]
-            return
-        assert self.cache is not None
-        chosen = torch.tensor(indices, device=self.mask.device)
-        self.mask, self.logits = self.mask[chosen], self.logits[chosen]
-        padding = int(self.mask.int().argmax(dim=1).min())
-        self.mask = self.mask[:, padding:]
-        for layer in self.cache.layers:
-            layer.replace(layer.keys[chosen, :, padding:], layer.values[chosen, :, padding:])
-
-    def _forward(self, ids: torch.Tensor, mask: torch.Tensor, positions: torch.Tensor, cache: Cache) -> torch.Tensor:
-        with self.base.using(self.adapter):
-            out = self.base.hidden_states(
-                input_ids=ids,
-                attention_mask=None if bool(mask.all()) else mask.long(),
-                position_ids=positions,
-                past_key_values=cache,
-                use_cache=True,
-            )
-            return self.base.logits(out.last_hidden_state[:, -1]).float()
-
-    def _draw(self, row: _Row, logits: torch.Tensor) -> Token:
-        token_id, logprob = sample(logits, row.settings, row.generator)
-        row.produced += 1
-        finish: Literal["stop", "length"] | None = None
-        if token_id in self.base.eos_ids:
-            finish = "stop"
-        elif row.produced >= row.settings.max_new_tokens:
-            finish = "length"
-        return Token(row.handle, token_id, finish, logprob)
-
-
-class Decoder:
-    """All rows that are being written. One thread owns it."""
-
-    def __init__(self, base: BaseModel) -> None:
-        self.base = base
-        self._groups: dict[str | None, _Group] = {}
+        self._states: RowStates = (
+            FusedRows(base.network, base.ready_adapter, read_at_once, prefixes)
+            if base.network is not None
+            else GroupedRows(base)
+        )
+        self._rows: dict[int, _Row] = {}
         self._next_handle = 0
 
     @property
     def active(self) -> int:
-        return sum(len(group.rows) for group in self._groups.values())
+        return len(self._rows)
 
     def adapters_in_use(self) -> set[str]:
         """Adapters that rows are being written with: they must not be removed now."""
-        return {name for name in self._groups if name is not None}
+        return self._states.adapters_in_use()
 
     @torch.inference_mode()
     def add(
@@ -210,77 +134,132 @@ class Decoder:
         prompts: Sequence[list[int]],
         settings: Sequence[SamplingSettings],
         adapters: Sequence[str | None],
+        scopes: Sequence[Hashable] | None = None,
     ) -> list[int]:
-        """Add rows and compute their prompts; returns a handle for each. Invalid where a prompt is too long."""
+        """Add rows, all or none; returns a handle for each. Invalid where a prompt is too long.
+
+        What a row with a scope computes is kept when it ends, and read again by rows of the same scope and adapter.
+        """
         for prompt in prompts:
             if not 0 < len(prompt) < self.base.context_length:
                 raise Invalid(
                     f"The conversation has {len(prompt)} tokens; the model takes from 1 to "
                     f"{self.base.context_length - 1}."
                 )
-        rows = [self._row(len(prompt), setting) for prompt, setting in zip(prompts, settings, strict=True)]
-        for adapter in dict.fromkeys(adapters):
-            chosen = [i for i, name in enumerate(adapters) if name == adapter]
-            group = self._groups.setdefault(adapter, _Group(self.base, adapter))
-            group.join([rows[i] for i in chosen], [prompts[i] for i in chosen])
-        return [row.handle for row in rows]
+        handles: list[int] = []
+        try:
+            for prompt, setting, adapter, scope in zip(
+                prompts, settings, adapters, scopes or [None] * len(prompts), strict=True
+            ):
+                self._next_handle += 1
+                self._states.add(self._next_handle, prompt, adapter, scope)
+                handles.append(self._next_handle)
+                self._rows[self._next_handle] = self._row(len(prompt), setting)
+        except Exception:
+            for handle in handles:
+                self.remove(handle)
+            raise
+        return handles
 
     @torch.inference_mode()
     def step(self) -> list[Token]:
-        """One more token for every active row."""
-        tokens = [token for group in self._groups.values() for token in group.step()]
-        self._groups = {name: group for name, group in self._groups.items() if group.rows}
+        """One more token for every row whose prompt has been read, after reading more of the prompts.
+
+        Raises ReadFailed where that could not be done; the next step goes on without those rows.
+        """
+        reading = self._states.reading()
+        if reading:
+            try:
+                self._states.read()
+            except Exception as error:
+                for handle in reading:
+                    self.remove(handle)
+                raise ReadFailed(reading, error) from error
+        handles, logits = self._states.ready()
+        if not handles:
+            return []
+        rows = [self._rows[handle] for handle in handles]
+        drawn = sample(logits, [row.settings for row in rows], [row.generator for row in rows])
+        tokens = [
+            self._token(handle, row, token_id, logprob)
+            for handle, row, (token_id, logprob) in zip(handles, rows, drawn, strict=True)
+        ]
+        for token in tokens:
+            if token.finish is not None:
+                self.remove(token.row)
+        self._states.advance({token.row: token.token_id for token in tokens if token.finish is None})
         return tokens
 
     @torch.inference_mode()
     def remove(self, handle: int) -> None:
         """Let a row leave before its end; unknown and ended rows are no error."""
-        for group in self._groups.values():
-            if any(row.handle == handle for row in group.rows):
-                group.keep([i for i, row in enumerate(group.rows) if row.handle != handle])
-        self._groups = {name: group for name, group in self._groups.items() if group.rows}
+        self._rows.pop(handle, None)
+        self._states.remove(handle)
+
+    def _token(self, handle: int, row: _Row, token_id: int, logprob: float) -> Token:
+        row.produced += 1
+        finish: Literal["stop", "length"] | None = None
+        if token_id in self.base.eos_ids:
+            finish = "stop"
+        elif row.produced >= row.settings.max_new_tokens:
+            finish = "length"
+        return Token(handle, token_id, finish, logprob)
 
     def _row(self, prompt_length: int, settings: SamplingSettings) -> _Row:
         room = self.base.context_length - prompt_length
         if settings.max_new_tokens > room:
-            settings = SamplingSettings(settings.temperature, settings.top_p, room, settings.seed)
+            settings = replace(settings, max_new_tokens=room)
         generator = torch.Generator()  # on the CPU: the same seed gives the same reply on every device
         if settings.seed is None:
             generator.seed()
         else:
             generator.manual_seed(settings.seed)
-        self._next_handle += 1
-        return _Row(self._next_handle, settings, generator, prompt_length)
+        return _Row(settings, generator)
 
 
-def sample(logits: torch.Tensor, settings: SamplingSettings, generator: torch.Generator) -> tuple[int, float]:
-    """One token id and its log-probability from logits `(vocabulary,)` in float32."""
-    if settings.temperature == 0:
-        return int(logits.argmax()), 0.0
-    logprobs = torch.log_softmax(logits / settings.temperature, dim=-1).cpu()
+def sample(
+    logits: torch.Tensor, settings: Sequence[SamplingSettings], generators: Sequence[torch.Generator]
+) -> list[tuple[int, float]]:
+    """A token id and its log-probability for each row of logits `(rows, vocabulary)` in float32."""
+    drawn: list[tuple[int, float]] = [(0, 0.0)] * len(settings)
+    greedy = [i for i, s in enumerate(settings) if s.temperature == 0]
+    for i, token_id in zip(greedy, logits[greedy].argmax(dim=-1).tolist() if greedy else [], strict=True):
+        drawn[i] = (token_id, 0.0)
+    warm = [i for i, s in enumerate(settings) if s.temperature > 0]
+    if not warm:
+        return drawn
+    temperatures = torch.tensor([[settings[i].temperature] for i in warm], device=logits.device)
+    chosen = logits if len(warm) == len(settings) else logits[warm]
+    logprobs = torch.log_softmax(chosen / temperatures, dim=-1).cpu()
     probabilities = logprobs.exp()
-    if settings.top_p < 1:
-        ordered, order = probabilities.sort(descending=True)
-        outside = ordered.cumsum(0) - ordered >= settings.top_p  # the token that crosses the bound stays
-        probabilities = probabilities.index_fill(0, order[outside], 0.0)
-    # Inverse transform sampling with one uniform draw a token: torch.multinomial's use of the generator depends on
-    # the vocabulary's layout, this does not.
-    cumulative = probabilities.double().cumsum(0)
-    draw = torch.rand((), generator=generator, dtype=torch.float64) * cumulative[-1]
-    token_id = int(torch.searchsorted(cumulative, draw, right=True).clamp(max=len(cumulative) - 1))
-    return token_id, float(logprobs[token_id])
+    for row, i in enumerate(warm):
+        if settings[i].top_p < 1:
+            probabilities[row] = _nucleus(probabilities[row], settings[i].top_p)
+        # Each row by itself: what it draws cannot depend on its company.
+        token_id = _inverse_transform(probabilities[row], generators[i])
+        drawn[i] = (token_id, float(logprobs[row, token_id]))
+    return drawn
 
 
-def _same_length(a: torch.Tensor, b: torch.Tensor, dim: int = -1) -> tuple[torch.Tensor, torch.Tensor]:
-    """Both padded on the left with zeros along `dim` (from the end) to the longer one's length."""
-    length = max(a.shape[dim], b.shape[dim])
-    return _padded(a, length, dim), _padded(b, length, dim)
+def _nucleus(probabilities: torch.Tensor, top_p: float) -> torch.Tensor:
+    """The most likely tokens that together reach `top_p`, the one that crosses the bound included."""
+    ordered, order = probabilities.sort(descending=True)
+    outside = ordered.cumsum(0) - ordered >= top_p
+    return probabilities.index_fill(0, order[outside], 0.0)
 
 
-def _padded(x: torch.Tensor, length: int, dim: int) -> torch.Tensor:
-    missing = length - x.shape[dim]
-    if missing == 0:
-        return x
-    shape = list(x.shape)
-    shape[dim] = missing
-    return torch.cat([x.new_zeros(shape), x], dim=dim)
+def _inverse_transform(probabilities: torch.Tensor, generator: torch.Generator) -> int:
+    """Draw an index from weights `(V,)` with one uniform number: first the block it falls into, then its place there.
+
+    torch.multinomial's use of the generator depends on the vocabulary's layout, this does not.
+    """
+    missing = -len(probabilities) % BLOCK
+    blocks = torch.nn.functional.pad(probabilities, (0, missing)).view(-1, BLOCK).double()
+    ends = blocks.sum(dim=1).cumsum(0)
+    draw = torch.rand((), generator=generator, dtype=torch.float64) * ends[-1]
+    block = int(torch.searchsorted(ends, draw, right=True).clamp(max=len(ends) - 1))
+    before = ends[block - 1] if block else 0.0
+    within = blocks[block].cumsum(0)
+    place = int(torch.searchsorted(within, draw - before, right=True))
+    # Rounding can put the draw a hair behind the end of its block: never onto a token without weight.
+    return block * BLOCK + min(place, int(blocks[block].nonzero()[-1]))

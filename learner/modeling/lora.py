@@ -19,6 +19,7 @@ from torch import nn
 
 from data.adapter_files import CONFIG, WEIGHTS
 from data.errors import Invalid
+from data.types import BaseSpec
 from learner.config import LoraSettings
 
 State = dict[str, torch.Tensor]
@@ -56,13 +57,27 @@ def scaled(state: State, share: float) -> State:
     return {key: value * share if ".lora_B." in key else value for key, value in state.items()}
 
 
-def save_adapter(folder: Path, state: State, settings: LoraSettings, base_id: str, targets: list[str]) -> None:
+def check_fits(state: State, settings: LoraSettings, spec: BaseSpec) -> None:
+    """Invalid unless the adapter has both matrices of its rank for every linear layer of the base, and no others."""
+    expected = {}
+    for path, (out_features, in_features) in spec.linear_shapes.items():
+        expected[f"base_model.model.{path}.lora_A.weight"] = (settings.rank, in_features)
+        expected[f"base_model.model.{path}.lora_B.weight"] = (out_features, settings.rank)
+    if expected != {key: tuple(value.shape) for key, value in state.items()}:
+        raise Invalid(f"An adapter does not fit the base model {spec.id}: its layers or shapes differ.")
+
+
+def save_adapter(
+    folder: Path, state: State, settings: LoraSettings, base_id: str, targets: list[str]
+) -> None:
     """Write an adapter as `PeftModel.from_pretrained` reads it. `targets` are the names of the layers it sits on."""
     folder.mkdir(parents=True, exist_ok=True)
     save_file(state, folder / WEIGHTS, metadata={"format": "pt"})
     config = peft_config(settings, inference=True).to_dict()
     config |= {"base_model_name_or_path": base_id, "target_modules": sorted(targets), "peft_type": "LORA"}
-    text = json.dumps(config, indent=2, default=lambda value: sorted(value) if isinstance(value, set) else str(value))
+    text = json.dumps(
+        config, indent=2, default=lambda value: sorted(value) if isinstance(value, set) else str(value)
+    )
     (folder / CONFIG).write_text(text + "\n")
 
 

@@ -98,14 +98,17 @@ def test_a_removed_row_leaves_the_others_as_they_were(tiny_base: BaseModel, prom
 def test_sampling_follows_the_tempered_distribution_and_top_p() -> None:
     logits = torch.log(torch.tensor([0.5, 0.3, 0.15, 0.05]))
     generator = torch.Generator().manual_seed(0)
-    draws = [sample(logits, SamplingSettings(temperature=1.0), generator) for _ in range(4000)]
+    def drawn(settings: SamplingSettings, times: int = 4000) -> list[tuple[int, float]]:
+        return sample(logits.expand(times, -1), [settings] * times, [generator] * times)
+
+    draws = drawn(SamplingSettings(temperature=1.0))
     counts = torch.bincount(torch.tensor([d[0] for d in draws]), minlength=4) / 4000
     assert torch.allclose(counts, logits.exp(), atol=0.03)  # 4 standard errors of 0.5 are 0.03
     assert {round(d[1], 4) for d in draws if d[0] == 0} == {round(float(torch.log(torch.tensor(0.5))), 4)}
-    halved = [sample(logits, SamplingSettings(temperature=0.5), generator)[0] for _ in range(4000)]
+    halved = [token for token, _ in drawn(SamplingSettings(temperature=0.5))]
     expected = logits.exp() ** 2 / (logits.exp() ** 2).sum()
     assert torch.allclose(torch.bincount(torch.tensor(halved), minlength=4) / 4000, expected, atol=0.03)
-    cut = {sample(logits, SamplingSettings(temperature=1.0, top_p=0.6), generator)[0] for _ in range(400)}
+    cut = {token for token, _ in drawn(SamplingSettings(temperature=1.0, top_p=0.6), 400)}
     assert cut == {0, 1}
 
 

