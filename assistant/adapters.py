@@ -14,6 +14,7 @@ from collections import Counter
 from dataclasses import dataclass
 from functools import partial
 
+from assistant.cores import aside
 from assistant.engine import Engine
 from assistant.errors import GenerationFailed
 from data.adapter_files import adapter_sha256
@@ -111,7 +112,7 @@ class Adapters:
             started = time.monotonic()
             if adapter_sha256(folder) != self._row(user_id, version).sha256:
                 raise Invalid(f"The files of version {version} are not what was published.")
-            loaded = self._base.read_adapter(folder)  # files and checks: while others' replies are being written
+            loaded = aside(lambda: self._base.read_adapter(folder))  # while others' replies are being written
             self._engine.between_steps(lambda: self._base.install_adapter(name, loaded))
             log.info("version %d of %s loaded in %.2f s", version, user_id, time.monotonic() - started)
         self._loaded[name] = time.monotonic()

@@ -115,24 +115,28 @@ def serve(options: Options, home: Home) -> None:
             )
         listening = bind(options.host, options.port)
         options = replace(options, port=listening.getsockname()[1])
+        from assistant.cores import aside
         from learner.modeling.base import load_base
 
-        base = load_base(options.model, home.models_dir, options.device, trainable=False)
-        app = build_app(home, store, base, options)
-        try:
-            config = uvicorn.Config(
-                app, log_config=None, access_log=False, server_header=False, lifespan="on",
-                timeout_graceful_shutdown=5, proxy_headers=False,
-            )  # fmt: skip
-            # uvicorn raises the signal that ended it once more; this function must still reach its end.
-            for number in (signal.SIGINT, signal.SIGTERM):
-                signal.signal(number, lambda *_: None)
-            print(f"Serving on http://{options.host}:{options.port}", file=sys.stderr, flush=True)
-            _Server(config, app).run(sockets=[listening])
-        finally:
-            close_app(app)
+        base = aside(lambda: load_base(options.model, home.models_dir, options.device, trainable=False))
+        _serve(build_app(home, store, base, options), listening, options)
     finally:
         store.close()
+
+
+def _serve(app: FastAPI, listening: socket.socket, options: Options) -> None:
+    try:
+        config = uvicorn.Config(
+            app, log_config=None, access_log=False, server_header=False, lifespan="on",
+            timeout_graceful_shutdown=5, proxy_headers=False,
+        )  # fmt: skip
+        # uvicorn raises the signal that ended it once more; this function must still reach its end.
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, lambda *_: None)
+        print(f"Serving on http://{options.host}:{options.port}", file=sys.stderr, flush=True)
+        _Server(config, app).run(sockets=[listening])
+    finally:
+        close_app(app)
 
 
 class _Server(uvicorn.Server):

@@ -18,13 +18,14 @@ import itertools
 import tempfile
 import threading
 import time
-from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import psutil
 import torch
 
+from assistant.cores import aside
 from assistant.engine import Engine, Generation
 from benchmarks import chat_peers
 from benchmarks.results import Result, report
@@ -42,48 +43,14 @@ CONTEXTS = (50, 500, 2000)
 def main(options: argparse.Namespace) -> int:
     tokens, repeats = (24, 1) if options.quick else (96, 5)
     started = time.monotonic()
-    before = psutil.Process().memory_info().rss
-    base = load_base("embedded", MODELS, device="cpu", trainable=False)
-    memory = psutil.Process().memory_info().rss - before
-    base.eos_ids = set()
-    figures: dict[str, float] = {"memory_mb": memory / 2**20}
     with tempfile.TemporaryDirectory(prefix="attune-bench-") as name:
-        folders = [write_adapter(base, Path(name) / f"adapter{i}", seed=i) for i in range(max(PEOPLE) + 1)]
-        peer = None if options.quick else chat_peers.TransformersPeft(base.spec.id, MODELS, folders)
-        engine = Engine(base, max_rows=max(PEOPLE))
-        for i, folder in enumerate(folders[:-1]):
-            base.load_adapter(f"a{i}", folder)
-        bench = _Bench(engine, base, tokens)
-        runs: dict[str, list[float]] = {}
-
-        def add(key: str, measure: Callable[[], float]) -> None:
-            runs.setdefault(key, []).append(measure())
-
-        bench.speed([None])  # everything once: first calls pay for what later ones find
-        for _ in range(repeats):  # in turns, so that a slow minute of the machine meets all alike
-            add("base_tokens_per_s_1", lambda: bench.speed([None]))
+        figures, intervals = measure(tokens, repeats, Path(name))
+        if not options.quick:  # each in a process of its own, one after the other
+            folders = sorted(Path(name).iterdir())[: max(PEOPLE)]
+            figures |= chat_peers.transformers_peft(MODELS, folders, PEOPLE, CONTEXTS, tokens, repeats)
+            figures |= chat_peers.llama_cpp(CONTEXTS, tokens, repeats)
             for n in PEOPLE:
-                add(f"tokens_per_s_{n}", lambda n=n: bench.speed([f"a{i}" for i in range(n)]))
-                if peer is not None:
-                    add(f"peft_tokens_per_s_{n}", lambda n=n: peer.speed(n, tokens))
-            for n in CONTEXTS:
-                add(f"first_token_ms_{n}", lambda n=n: bench.first_token_ms(bench.words(n)))
-                if peer is not None:
-                    add(f"peft_first_token_ms_{n}", lambda n=n: peer.first_token_ms(bench.words(n)))
-            add("second_turn_share", bench.second_turn_share)
-            for key, value in zip(("swap_ms", "swap_pause_ms"), bench.swap(folders[-1]), strict=True):
-                runs.setdefault(key, []).append(value)
-        engine.close()
-    figures |= {key: float(np.median(values)) for key, values in runs.items()}
-    figures["swap_pause_ms"] = max(runs["swap_pause_ms"])
-    figures["adapter_on_of_off"] = figures["tokens_per_s_1"] / figures["base_tokens_per_s_1"]
-    if not options.quick:
-        figures |= {
-            f"times_peft_{n}": figures[f"tokens_per_s_{n}"] / figures[f"peft_tokens_per_s_{n}"]
-            for n in PEOPLE
-        }
-        figures |= chat_peers.llama_cpp(tokens, CONTEXTS)
-    intervals = {key: (min(values), max(values)) for key, values in runs.items() if len(values) > 1}
+                figures[f"times_peft_{n}"] = figures[f"tokens_per_s_{n}"] / figures[f"peft_tokens_per_s_{n}"]
     result = Result(
         "chat", "embedded", {"tokens": tokens, "repeats": repeats}, figures, time.monotonic() - started,
         intervals=intervals, limits={"second_turn_share": 0.2, "swap_pause_ms": 100.0},
@@ -91,6 +58,43 @@ def main(options: argparse.Namespace) -> int:
     )  # fmt: skip
     report(result, options)
     return 0
+
+
+def measure(
+    tokens: int, repeats: int, folder: Path
+) -> tuple[dict[str, float], dict[str, tuple[float, float]]]:
+    """Our own figures (medians), and the smallest and largest of what was measured. Writes adapters to `folder`."""
+    before = psutil.Process().memory_info().rss
+    base = aside(lambda: load_base("embedded", MODELS, device="cpu", trainable=False))
+    figures = {"memory_mb": (psutil.Process().memory_info().rss - before) / 2**20}
+    base.eos_ids = set()
+    folders = [folder / f"adapter{i}" for i in range(max(PEOPLE) + 1)]
+    aside(lambda: [write_adapter(base, adapter, seed=i) for i, adapter in enumerate(folders)])
+    for i, adapter in enumerate(folders[:-1]):
+        aside(partial(base.load_adapter, f"a{i}", adapter))
+    engine = Engine(base, max_rows=max(PEOPLE))
+    bench = _Bench(engine, base, tokens)
+    runs: dict[str, list[float]] = {}
+
+    def add(key: str, value: float) -> None:
+        runs.setdefault(key, []).append(value)
+
+    bench.speed([None])  # everything once: first calls pay for what later ones find
+    for _ in range(repeats):  # in turns, so that a slow minute of the machine meets all alike
+        add("base_tokens_per_s_1", bench.speed([None]))
+        for n in PEOPLE:
+            add(f"tokens_per_s_{n}", bench.speed([f"a{i}" for i in range(n)]))
+        for n in CONTEXTS:
+            add(f"first_token_ms_{n}", bench.first_token_ms(bench.words(n)))
+        add("second_turn_share", bench.second_turn_share())
+        swap_ms, pause_ms = bench.swap(folders[-1])
+        add("swap_ms", swap_ms)
+        add("swap_pause_ms", pause_ms)
+    engine.close()
+    figures |= {key: float(np.median(values)) for key, values in runs.items()}
+    figures["swap_pause_ms"] = max(runs["swap_pause_ms"])
+    figures["adapter_on_of_off"] = figures["tokens_per_s_1"] / figures["base_tokens_per_s_1"]
+    return figures, {key: (min(values), max(values)) for key, values in runs.items() if len(values) > 1}
 
 
 def write_adapter(base: BaseModel, folder: Path, seed: int) -> Path:
@@ -157,7 +161,7 @@ class _Bench:
         while len(waits) < self._tokens:
             time.sleep(0.005)
         started = time.perf_counter()
-        loaded = self._base.read_adapter(folder)
+        loaded = aside(lambda: self._base.read_adapter(folder))
         self._engine.between_steps(lambda: self._base.install_adapter("new", loaded))
         there = time.perf_counter()
         self._engine.between_steps(lambda: self._base.remove_adapter("new"))

