@@ -17,6 +17,7 @@ from data.types import BASE_VERSION, Reply
 from learner.reward.asking import most_informative_pair
 from learner.reward.features import FEATURE_NAMES, uncentred
 from learner.reward.model import RewardModel
+from learner.reward.muting import silenced
 
 router = APIRouter(prefix="/v1/profile")
 MAX_REPLIES = 64
@@ -53,7 +54,10 @@ def score(body: ScoreRequest, services: ServicesOf, person: Person) -> dict[str,
 
 
 def reward_model(services: Services, user_id: str, version: int) -> RewardModel:
-    """The reward model that a version was trained with. Raises Conflict where there is none to score with."""
+    """The reward model that a version was trained with, without what the person has switched off since.
+
+    Raises Conflict where there is none to score with.
+    """
     if version == BASE_VERSION:
         raise Conflict("Nothing learnt is live, the base model answers: rate replies, then let Attune learn.")
     try:
@@ -68,4 +72,4 @@ def reward_model(services: Services, user_id: str, version: int) -> RewardModel:
         ) from error
     if model.feature_names != FEATURE_NAMES:
         raise Conflict(f"The reward model of version {version} reads other features: let Attune learn again.")
-    return model
+    return silenced(model, services.store.settings(user_id)["muted"])

@@ -143,11 +143,24 @@ def test_settings_have_defaults_and_a_bad_patch_changes_nothing(store, user):
     for patch in (
         {"max_tokens": 5, "temperature": 9}, {"colour": "red"}, {"paused": 1}, {"learn_after": 2.5},
         {"temperature": float("nan")}, {"language": ["en"]}, {"system_prompt": None},
+        {"muted": "emoji"}, {"muted": ["emoji", "emoji"]}, {"muted": ["No lists"]}, {"muted": [["emoji"]]},
     ):  # fmt: skip
         with pytest.raises(Invalid) as caught:
             store.update_settings(user, patch)
         assert caught.value.param in patch
     assert store.settings(user) == after
+
+
+def test_what_was_learnt_is_switched_off_one_by_one(store, user):
+    store.mute(user, "emoji", True)
+    store.mute(user, "log_length", True)
+    assert store.mute(user, "emoji", True)["muted"] == ["log_length", "emoji"]
+    assert store.mute(user, "log_length", False)["muted"] == ["emoji"] == store.settings(user)["muted"]
+    other = store.add_user("Ann", None).id
+    assert store.settings(other)["muted"] == []
+    with pytest.raises(Invalid):
+        store.mute(user, "No lists", True)
+    assert store.settings(user)["muted"] == ["emoji"]
 
 
 def test_notes_are_replaced_as_a_whole(store, user):

@@ -79,6 +79,12 @@ def test_about_one_complete_reply_in_six_comes_with_an_offer() -> None:
     )
 
 
+def test_what_was_switched_off_is_told() -> None:
+    assert said(story({"muted": ["emoji"]})) == ["One thing that you switched off had no say."]
+    assert said(story({"muted": ["emoji", "code"]})) == ["2 things that you switched off had no say."]
+    assert story({"muted": []}) == []
+
+
 def test_a_change_of_taste_is_told() -> None:
     change = {"newer": 45, "older": 105, "old_weight": 0.1, "gain": 6.0, "since": "x"}
     (line,) = said(story({"change_of_taste": change}))
