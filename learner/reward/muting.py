@@ -1,10 +1,10 @@
 """What a person has switched off of what was learnt: features whose weights are held at zero.
 
-A person speaks of statements ("prefers shorter replies"); a statement of a length is about several features, a slope
-and hinges. Where a weight is zero, its feature's column and any wish about it say nothing: a fit to the design `without`
-a feature is the fit with that weight held at zero. `silenced` then takes away what the prior alone left to it, so that it
-adds no uncertainty either. A model that is there already is conditioned on those weights being zero: at once, and to the
-accuracy of its Laplace posterior, what a new fit would say.
+A person speaks of statements ("prefers shorter replies"); one about a length is about several features, a slope and
+hinges. Where a weight is zero, its feature's column and any wish about it say nothing: a fit to the design `without` a
+feature is the fit with that weight held at zero. `silenced` then takes away what the prior alone left to it, so that
+it adds no uncertainty either. A model that is there already is conditioned on those weights being zero: at once, and
+to the accuracy of its Laplace posterior, what a new fit would say.
 """
 
 from __future__ import annotations

@@ -6,7 +6,7 @@ import pytest
 from playwright.sync_api import Page, Route, expect
 
 from assistant.page.offers import is_offered
-from tests.browser.conftest import MAX_TOKENS, Served, ask, finished, replies, saved
+from tests.browser.conftest import MAX_TOKENS, PHONE, Served, ask, finished, replies, saved
 from tests.browser.test_profile import open_profile
 
 
@@ -162,6 +162,10 @@ def test_the_first_rating_says_what_will_happen_with_it_and_when(page: Page, ser
             expect(state).to_contain_text(
                 f"Saved. After {left} more and 5 quiet minutes I learn from them by myself"
             )
+        page.set_viewport_size(PHONE)  # there the sentence is longer than a line: the check mark stays beside it
+        tick, words = state.locator(".at-icon").bounding_box(), state.locator("span").bounding_box()
+        assert tick and words and words["height"] > 30
+        assert tick["x"] + tick["width"] <= words["x"] and tick["y"] < words["y"] + 20
         replies(page).last.get_by_role("radio", name="5 stars").click()
         expect(state).to_have_text("Saved")
     finally:

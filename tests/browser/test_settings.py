@@ -7,6 +7,7 @@ import re
 from playwright.sync_api import Browser, Page, expect
 
 from assistant.auth import check_password, hash_password, secret_hash
+from data.types import REWARD_KINDS
 from tests.browser.conftest import MAX_TOKENS, Served, ask
 
 
@@ -29,6 +30,37 @@ def test_settings_are_stored_and_come_back(page: Page, server: Served) -> None:
     open_settings(page)
     expect(prompt).to_have_value("Answer like a pirate.")
     server.store.update_settings(server.user_id, {"system_prompt": "", "learning": True})
+
+
+def test_a_refused_setting_is_named_as_the_page_names_it_and_shows_what_is_stored(page: Page, server: Served) -> None:
+    open_settings(page)
+    state = page.get_by_test_id("settings-saved")
+    length = page.get_by_role("spinbutton", name="Reply length")
+    for typed, why in (
+        ("99999", "Not saved: Reply length must be a whole number from 1 to 8192, not 99999."),
+        ("", "Not saved: Reply length needs a number."),
+    ):
+        length.fill(typed)
+        length.blur()
+        expect(state).to_have_text(why)
+        expect(length).to_have_value(str(MAX_TOKENS))
+        assert server.store.settings(server.user_id)["max_tokens"] == MAX_TOKENS
+
+
+def test_how_liking_is_worked_out_can_be_chosen(page: Page, server: Served) -> None:
+    open_settings(page)
+    group = page.get_by_role("group", name="How I work out what you like")
+    expect(group.get_by_role("radio")).to_have_count(len(REWARD_KINDS))
+    expect(group.get_by_role("radio", name="A careful one")).to_be_checked()
+    try:
+        group.get_by_role("radio", name="Whichever predicts my ratings best").check()
+        expect(page.get_by_text("Saved: How I work out what you like")).to_be_visible()
+        assert server.store.settings(server.user_id)["reward_model"] == "auto"
+        page.reload()
+        open_settings(page)
+        expect(group.get_by_role("radio", name="Whichever predicts my ratings best")).to_be_checked()
+    finally:
+        server.store.update_settings(server.user_id, {"reward_model": "bayesian"})
 
 
 def test_dark_is_kept_from_the_first_paint_on(page: Page) -> None:
@@ -89,16 +121,6 @@ def test_one_who_has_a_password_can_sign_out_here_and_everywhere(browser: Browse
 def test_where_nobody_signs_in_nobody_signs_out(page: Page) -> None:
     open_settings(page)
     expect(page.get_by_role("button", name="Sign out")).to_have_count(0)
-
-
-def test_a_value_out_of_range_is_refused_and_the_stored_one_comes_back(page: Page, server: Served) -> None:
-    open_settings(page)
-    length = page.get_by_role("spinbutton", name="Reply length")
-    length.fill("99999")
-    length.blur()
-    expect(page.get_by_test_id("settings-saved")).to_contain_text("Not saved: The setting max_tokens must be")
-    expect(length).to_have_value(str(MAX_TOKENS))
-    assert server.store.settings(server.user_id)["max_tokens"] == MAX_TOKENS
 
 
 def test_notes_are_added_changed_switched_off_and_deleted(page: Page, server: Served) -> None:
@@ -202,7 +224,7 @@ def test_the_page_speaks_chinese_from_top_to_bottom(page: Page, server: Served) 
         length = page.get_by_role("spinbutton", name="回复长度")
         length.fill("99999")
         length.blur()
-        refused = "没有保存：设置 max_tokens 必须是1 到 8192 的整数，而不是 99999。"
+        refused = "没有保存：“回复长度”必须是1 到 8192 的整数，而不是 99999。"
         expect(page.get_by_test_id("settings-saved")).to_contain_text(refused)
         page.get_by_role("radio", name="English").click()
         expect(page.get_by_role("tab", name="Profile")).to_be_visible()
