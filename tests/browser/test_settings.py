@@ -179,13 +179,15 @@ def test_an_api_key_is_shown_once_and_can_be_revoked(page: Page, server: Served)
 def test_an_account_can_be_made_and_its_password_changed(page: Page, server: Served) -> None:
     try:
         open_settings(page)
+        card = page.get_by_role("region", name="Account")
         page.get_by_text("Make an account").first.click()
         page.get_by_role("textbox", name="Name", exact=True).fill("zoe")
-        page.get_by_label("New password").fill("a long password")
-        page.get_by_label("The same again").fill("a long password")
+        card.get_by_label("New password").fill("a long password")
+        card.get_by_label("The same again").fill("a long password")
         page.get_by_role("button", name="Make an account").click()
         expect(page.get_by_role("button", name="Sign in")).to_be_visible()
         made = server.store.user(server.user_id)
+        assert made.is_admin, "whoever makes the first account adds the others"
         assert made.name == "zoe" and check_password("a long password", made.password_hash or "")
         page.get_by_label("Name").fill("zoe")
         page.get_by_label("Password").fill("a long password")
@@ -193,9 +195,9 @@ def test_an_account_can_be_made_and_its_password_changed(page: Page, server: Ser
         open_settings(page)
         page.get_by_text("Change the password").first.click()
         for old in ("wrong", "a long password"):
-            page.get_by_label("Present password").fill(old)
-            page.get_by_label("New password").fill("another password")
-            page.get_by_label("The same again").fill("another password")
+            card.get_by_label("Present password").fill(old)
+            card.get_by_label("New password").fill("another password")
+            card.get_by_label("The same again").fill("another password")
             page.get_by_role("button", name="Change the password").click()
             if old == "wrong":
                 expect(page.get_by_test_id("settings-saved")).to_contain_text("The present password is wrong")
@@ -203,6 +205,77 @@ def test_an_account_can_be_made_and_its_password_changed(page: Page, server: Ser
         assert check_password("another password", server.store.user(server.user_id).password_hash or "")
     finally:
         server.store.rename_user(server.user_id, "me", None)
+        server.store.set_admin(server.user_id, False)
+
+
+def test_an_admin_adds_and_removes_people_and_nobody_else_does(browser: Browser, server: Served) -> None:
+    admin = server.store.add_user("somebody", hash_password("a long password"), is_admin=True)
+    contexts = [browser.new_context() for _ in range(2)]
+
+    def names() -> set[str]:
+        return {user.name for user in server.store.list_users()}
+
+    try:
+        here, elsewhere = (context.new_page() for context in contexts)
+        sign_in(here, server.address)
+        people = here.get_by_role("list", name="People")
+        expect(people.get_by_role("listitem").filter(has_text="somebody")).to_contain_text("admin, since")
+        here.get_by_text("Add a person").click()
+
+        def add(name: str, password: str) -> None:
+            here.get_by_role("textbox", name="Name of the new person").fill(name)
+            form = here.locator("form", has=here.get_by_role("textbox", name="Name of the new person"))
+            form.get_by_label("New password").fill(password)
+            form.get_by_label("The same again").fill(password)
+            form.get_by_role("button", name="Add", exact=True).click()
+
+        state = here.get_by_test_id("settings-saved")
+        add("eve", "short")
+        expect(state).to_contain_text("at least 8 characters")
+        add("SOMEBODY", "eve's password")
+        expect(state).to_contain_text("There is a user SOMEBODY already")
+        assert "eve" not in names()
+        add("eve", "eve's password")
+        expect(state).to_have_text("eve can sign in now.")
+        eve = server.store.user_named("eve")
+        assert eve is not None and not eve.is_admin and check_password("eve's password", eve.password_hash or "")
+
+        elsewhere.goto(server.address)
+        elsewhere.get_by_label("Name").fill("eve")
+        elsewhere.get_by_label("Password").fill("eve's password")
+        elsewhere.get_by_role("button", name="Sign in").click()
+        elsewhere.get_by_role("tab", name="Settings").click()
+        expect(elsewhere.get_by_text("Signed in as eve.")).to_be_visible()
+        expect(elsewhere.get_by_text("Who may sign in here.")).to_be_hidden()
+        server.store.create_conversation(eve.id, "A secret")
+
+        # A page that was opened by an admin who is none any more: the server asks the store, not the page.
+        server.store.set_admin(admin.id, False)
+        add("mallory", "mallory's password")
+        expect(state).to_have_text("Only an admin may add or remove people.")
+        assert "mallory" not in names()
+        server.store.set_admin(admin.id, True)
+        here.reload()
+        here.get_by_role("tab", name="Settings").click()
+
+        row = people.locator(f'[data-person="{eve.id}"]')
+        row.locator("summary").click()
+        button = row.get_by_role("button", name="Remove eve")
+        row.get_by_label("Type eve to confirm").fill("ev")
+        expect(button).to_be_disabled()
+        row.get_by_label("Type eve to confirm").fill("eve")
+        button.click()
+        expect(state).to_have_text("eve was removed, with everything of theirs.")
+        expect(row).to_have_count(0)
+        assert "eve" not in names() and server.store.list_conversations(eve.id) == []
+        elsewhere.goto(server.address)
+        expect(elsewhere.get_by_role("button", name="Sign in")).to_be_visible()
+    finally:
+        for context in contexts:
+            context.close()
+        for user in server.store.list_users():
+            if user.id != server.user_id:
+                server.store.remove_user(user.id)
 
 
 def test_the_page_speaks_chinese_from_top_to_bottom(page: Page, server: Served) -> None:

@@ -180,8 +180,13 @@ def test_people_keys_and_sign_ins(store, user):
     assert store.has_accounts() and store.user_named("ann") == ann
     with pytest.raises(Conflict):
         store.add_user("ANN", None)
-    with pytest.raises(Invalid):
-        store.add_user(" ", None)
+    for name in (" ", "", "two\nlines", "x" * 200):
+        with pytest.raises(Invalid):
+            store.add_user(name, None)
+        with pytest.raises(Invalid):
+            store.rename_user(ann.id, name, "hash")
+    assert store.user(ann.id).name == "Ann"
+    assert not store.set_admin(ann.id, False).is_admin and store.set_admin(ann.id, True) == ann
     key = store.add_api_key(ann.id, "laptop", "keyhash")
     assert store.api_key_owner("keyhash") == ann and store.api_key_owner("other") is None
     assert store.list_api_keys(ann.id)[0]["last_used_at"]

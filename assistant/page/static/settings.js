@@ -4,7 +4,8 @@
 import { makeAccount } from "./account.js";
 import { api, card, h, tell } from "./dom.js";
 import { makeNotes } from "./notes.js";
-import { LANGUAGES, said, speak, t } from "./words.js";
+import { makePeople } from "./people.js";
+import { LANGUAGES, said, speak, t, told } from "./words.js";
 
 // Which kind of reward model practice follows (learner/reward/kinds.py).
 const REWARD_MODELS = {
@@ -34,6 +35,7 @@ export function mount({ element, trigger, props, watch }) {
   const field = (name) => fields.find((one) => one.name === name).element;
   const notes = makeNotes(report);
   const account = makeAccount(ask);
+  const people = makePeople(ask);
   element.replaceChildren(h("div.at-sheet", { id: "at-panel-settings", role: "tabpanel", "aria-labelledby": "at-tab-settings" },
     h("h1", {}, t("Settings")),
     card("Replies", field("system_prompt"), h("div.at-pair", {}, field("temperature"), field("max_tokens"))),
@@ -41,6 +43,7 @@ export function mount({ element, trigger, props, watch }) {
     card("Learning", field("learning"), h("div.at-pair", {}, field("learn_after"), field("quiet_minutes")), field("offer_comparisons"), field("reward_model")),
     card("Page", field("language"), field("theme")),
     account.element,
+    people.element,
     state));
 
   let stored = null;
@@ -78,6 +81,7 @@ export function mount({ element, trigger, props, watch }) {
     const value = props.value;
     if (!value) return;
     if (value.error) report("failed", said(value.error));
+    if (value.done) report("saved", told(value.done));
     if (value.signed_out) return location.assign("/login");
     stored = value.settings;
     if (speak(stored.language)) return undefined;
@@ -85,6 +89,7 @@ export function mount({ element, trigger, props, watch }) {
     tell("settings", stored);
     notes.draw(value.notes);
     account.draw(value);
+    people.draw(value.people);
     return draw();
   }
 
