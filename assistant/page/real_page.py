@@ -69,6 +69,7 @@ def learning(home: Home) -> Iterator[None]:
                 time.sleep(0.2)
             yield
         finally:
+            store.close()
             process.send_signal(signal.SIGTERM)
             process.wait(timeout=30)
 
