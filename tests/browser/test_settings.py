@@ -8,6 +8,7 @@ from playwright.sync_api import Browser, Page, expect
 
 from assistant.auth import check_password, hash_password, secret_hash
 from data.types import REWARD_KINDS
+from tests.browser.axe import violations
 from tests.browser.conftest import MAX_TOKENS, Served, ask
 
 
@@ -229,6 +230,7 @@ def test_an_admin_adds_and_removes_people_and_nobody_else_does(browser: Browser,
             form.get_by_label("The same again").fill(password)
             form.get_by_role("button", name="Add", exact=True).click()
 
+        assert violations(here) == []
         state = here.get_by_test_id("settings-saved")
         add("eve", "short")
         expect(state).to_contain_text("at least 8 characters")
