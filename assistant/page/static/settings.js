@@ -132,7 +132,7 @@ export function mount({ element, trigger, props, watch }) {
     const hinted = hint && `at-set-${name}-hint`;
     const element = h("fieldset.at-field", { "aria-describedby": hinted }, h("legend", {}, t(label)),
       hint && h("p.at-small", { id: hinted }, t(hint)),
-      h("div.at-choices", {}, inputs.map(({ value, text, input }) =>
+      h("div", { class: hint ? "at-choices at-column-of" : "at-choices" }, inputs.map(({ value, text, input }) =>
         h("label.at-option", { lang: name === "language" ? value : null }, input, name === "language" ? text : t(text)))));
     return { name, element, show: (now) => { for (const { value, input } of inputs) input.checked = value === now; } };
   }
