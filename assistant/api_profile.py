@@ -19,12 +19,13 @@ from assistant.api_requests import Whole, as_whole
 from assistant.api_streaming import in_thread
 from assistant.learner_state import learnt
 from data import profile
-from data.errors import Invalid
+from data.errors import Invalid, NotFound
 from data.evidence import load_evidence
 from data.home import Home
 from data.quality import quality_counts
-from data.store.settings import MAX_NOTE_CHARS, MAX_NOTES, MAX_PROMPT_CHARS
+from data.store.settings import MAX_MUTED, MAX_NOTE_CHARS, MAX_NOTES, MAX_PROMPT_CHARS
 from data.types import BASE_VERSION, REWARD_KINDS, AdapterVersion
+from learner.reward.muting import STATED
 
 router = APIRouter(prefix="/v1/profile")
 
@@ -58,6 +59,10 @@ SETTINGS = {
         "theme": {"enum": ["auto", "light", "dark"]},
         "reward_model": {"enum": list(REWARD_KINDS)},
         "offer_comparisons": {"type": "boolean"},
+        "muted": {
+            "type": "array", "maxItems": MAX_MUTED, "uniqueItems": True, "items": {"enum": list(STATED)},
+            "description": "what was learnt and is switched off: held at zero from the next update on",
+        },
     },
     "additionalProperties": False,
 }
@@ -74,6 +79,12 @@ class Note(BaseModel):
     enabled: bool = True
     id: str | None = None
     created_at: str | None = None
+
+
+class LearntRequest(BaseModel):
+    model_config = ConfigDict(strict=True, extra="forbid")
+
+    enabled: bool
 
 
 class NotesRequest(BaseModel):
@@ -94,8 +105,22 @@ def whole(services: ServicesOf, person: Person) -> dict[str, Any]:
         "feedback": counts,
         "new_feedback": store.new_feedback_count(person.id),
         "learnt": learnt(store, person.id, live),
+        "muted": store.settings(person.id)["muted"],
         "data_quality": quality_counts(load_evidence(store, person.id)),
     }
+
+
+@router.put("/learnt/{feature}")
+def switch_learnt(
+    feature: Annotated[str, WithJsonSchema({"enum": list(STATED)})], body: LearntRequest, services: ServicesOf,
+    person: Person,
+) -> dict[str, Any]:  # fmt: skip
+    """Switch one thing that may be learnt (`feature` of a statement) off, or on again. What is off is held at zero in
+    the reward model: at once in scores and in what is asked about, and in every update that begins from now on."""
+    if feature not in STATED:
+        raise NotFound(f"There is no {feature[:60]!r} among what can be learnt.")
+    muted = services.store.mute(person.id, feature, not body.enabled)["muted"]
+    return {"feature": feature, "enabled": body.enabled, "muted": muted}
 
 
 @router.get("/notes")
@@ -115,6 +140,9 @@ def settings(services: ServicesOf, person: Person) -> dict[str, Any]:
 
 @router.patch("/settings")
 def patch_settings(body: SettingsPatch, services: ServicesOf, person: Person) -> dict[str, Any]:
+    muted = body.get("muted")
+    if isinstance(muted, list) and not set(filter(_is_text, muted)) <= set(STATED):
+        raise Invalid(f"The setting muted must be some of {', '.join(STATED)}.", "muted")
     whole_numbers: dict[str, Any] = {key: as_whole(body[key]) for key in ("max_tokens", "learn_after") if key in body}
     return services.store.update_settings(person.id, {**body, **whole_numbers})
 
@@ -188,6 +216,10 @@ def transfers(home: Home) -> Path:
     folder = home.root / "transfers"
     folder.mkdir(mode=0o700, exist_ok=True)
     return folder
+
+
+def _is_text(value: Any) -> bool:
+    return isinstance(value, str)
 
 
 def _shown(row: AdapterVersion, live: int) -> dict[str, Any]:

@@ -7,16 +7,14 @@ from typing import Annotated, Any
 import numpy as np
 from fastapi import APIRouter
 from pydantic import BaseModel, ConfigDict, Field
-from safetensors import SafetensorError
 
 from assistant.api_people import Person, ServicesOf
 from assistant.api_requests import MAX_MESSAGES, ChatMessage, Text
-from assistant.services import Services
-from data.errors import AttuneError, Conflict, Invalid
-from data.types import BASE_VERSION, Reply
+from assistant.rewards import reward_model
+from data.errors import Invalid
+from data.types import Reply
 from learner.reward.asking import most_informative_pair
-from learner.reward.features import FEATURE_NAMES, uncentred
-from learner.reward.model import RewardModel
+from learner.reward.features import uncentred
 
 router = APIRouter(prefix="/v1/profile")
 MAX_REPLIES = 64
@@ -50,22 +48,3 @@ def score(body: ScoreRequest, services: ServicesOf, person: Person) -> dict[str,
         "ask": list(most_informative_pair(model, phi)) if len(phi) > 1 else None,
         "has_more": False,
     }
-
-
-def reward_model(services: Services, user_id: str, version: int) -> RewardModel:
-    """The reward model that a version was trained with. Raises Conflict where there is none to score with."""
-    if version == BASE_VERSION:
-        raise Conflict("Nothing learnt is live, the base model answers: rate replies, then let Attune learn.")
-    try:
-        model = RewardModel.load(services.home.reward_dir(user_id, version))
-    except FileNotFoundError as error:
-        raise Conflict(
-            f"Version {version} came without its reward model: there is nothing to score with."
-        ) from error
-    except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
-        raise AttuneError(
-            f"The reward model of version {version} cannot be read ({type(error).__name__})."
-        ) from error
-    if model.feature_names != FEATURE_NAMES:
-        raise Conflict(f"The reward model of version {version} reads other features: let Attune learn again.")
-    return model

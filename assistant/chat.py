@@ -7,7 +7,7 @@ on. What can be refused (a busy conversation, a text that is too long) is refuse
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
@@ -26,6 +26,7 @@ from learner.modeling.base import BaseModel
 
 log = logging.getLogger(__name__)
 ModelName = Literal["attune", "base"]
+Choose = Callable[[Sequence[str]], Sequence[str]]
 MAX_VARIANTS = 8
 DEFAULT = Sampling()
 
@@ -105,11 +106,13 @@ class Chat:
     def compare(
         self, user_id: str, conversation_id: str | None, text: str | None = None, *,
         parent_id: str | None = None, n: int = 2, sampling: Sampling = DEFAULT, model: ModelName = "attune",
+        choose: Choose | None = None,
     ) -> ComparisonStream:  # fmt: skip
         """`n` replies to one message, side by side, stored as a comparison at their end.
 
         With `text` it is a new message, placed as in `reply`; without, `parent_id` names the stored message
-        to answer (or any reply to it).
+        to answer (or any reply to it). `choose` says at the end which replies to that message are compared, given the
+        new ones' ids; without it those are.
         """
         full = _varied(self._sampling(user_id, sampling), n)
         if text is None and parent_id is None:
@@ -120,7 +123,7 @@ class Chat:
             else:
                 assert parent_id is not None
                 place = self._places.again(user_id, parent_id, turn)
-            return self._compared(user_id, self._begin(user_id, place, full, model, n, turn), turn)
+            return self._compared(user_id, self._begin(user_id, place, full, model, n, turn), turn, choose)
 
     def running(self, user_id: str, conversation_id: str) -> list[ReplyWriter]:
         """Replies that are being written in a conversation now."""
@@ -281,14 +284,17 @@ class Chat:
             streams.append(stream)
         return streams
 
-    def _compared(self, user_id: str, begun: _Begun, turn: TurnHold) -> ComparisonStream:
+    def _compared(
+        self, user_id: str, begun: _Begun, turn: TurnHold, choose: Choose | None = None
+    ) -> ComparisonStream:
         made = ComparisonStream(begun.conversation, begun.asked, tuple(begun.streams))
         reply_ids = [row.id for row in begun.rows]
 
         def store() -> None:
             try:
+                shown = choose(reply_ids) if choose else reply_ids
                 made.comparison = self.store.create_comparison(
-                    user_id, made.conversation.id, made.user_message.id, reply_ids
+                    user_id, made.conversation.id, made.user_message.id, shown
                 )
             except (Invalid, NotFound) as error:  # an empty reply, or the conversation was deleted meanwhile
                 log.info("no comparison was stored: %s", error)

@@ -5,6 +5,7 @@ No model and no web framework: the command line must answer at once.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from data.store import Store
@@ -63,7 +64,10 @@ def shown(store: Store, user_name: str, run: LearningRun) -> dict[str, Any]:
 
 
 def learnt(store: Store, user_id: str, version: int) -> list[dict[str, Any]]:
-    """What a version knows of its person: statements in words, each with its probability and the ratings behind it."""
+    """What a version knows of its person: statements in words, each with its probability, the ratings behind it, and
+    whether it counts from the next update on (`enabled`) or the person has switched it off."""
     if version == BASE_VERSION:
         return []
-    return [dict(statement) for statement in store.version(user_id, version).report.get("learnt", [])]
+    muted = store.settings(user_id)["muted"]
+    said = store.version(user_id, version).report.get("learnt", [])
+    return [{**one, "enabled": one.get("feature") not in muted} for one in said if isinstance(one, Mapping)]

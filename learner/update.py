@@ -44,6 +44,7 @@ from learner.reward.evidence import evidence_gain
 from learner.reward.explain import explain
 from learner.reward.features import Array, uncentred
 from learner.reward.model import RewardModel, fit
+from learner.reward.muting import silenced, without
 
 CANDIDATE, LIVE = "candidate", "live"  # names of the adapters while the update runs
 ADAPTERS = (CANDIDATE, LIVE, neural.ADAPTER)
@@ -66,6 +67,7 @@ class Snapshot:
     live: tuple[lora.State, LoraSettings] | None = None
     tests_before: int = 0
     reward_kind: RewardKind = "bayesian"
+    muted: tuple[str, ...] = ()  # features that the person switched off: held at zero in every fit
 
 
 @dataclass(frozen=True)
@@ -99,8 +101,9 @@ def _update(snapshot: Snapshot, base: BaseModel, config: LearnerConfig, monitor:
     observations = snapshot.evidence.observations
     train_side = [o for o in observations if not o.held_out]
     held_out_side = [o for o in observations if o.held_out]
-    train = build_design(train_side, snapshot.base_replies)
-    held_out = build_design(held_out_side, snapshot.base_replies)
+    muted = snapshot.muted
+    train = without(build_design(train_side, snapshot.base_replies), muted)
+    held_out = without(build_design(held_out_side, snapshot.base_replies), muted)
     uses = (
         *(FeedbackUse(o.feedback_id, "train", o.why) for o in train_side),
         *(FeedbackUse(o.feedback_id, "held-out") for o in held_out_side),
@@ -123,11 +126,12 @@ def _update(snapshot: Snapshot, base: BaseModel, config: LearnerConfig, monitor:
     report["change_of_taste"] = asdict(change) if change else None
     train, held_out = forgetting(train, change), forgetting(held_out, change)
     # The optimiser sees the training side alone; the judge knows all feedback, and how much it does not know.
-    reward_model, judge = fit(train), fit(join(train, held_out))
+    reward_model, judge = (silenced(fit(design), muted) for design in (train, join(train, held_out)))
     report["learnt"] = [asdict(statement) for statement in explain(reward_model, train)]
+    report["muted"] = list(muted)
     chosen = choose(
         snapshot.reward_kind, train, held_out, train_side, base, config.neural, config.ppo.pessimism, config.seed,
-        lambda step, steps, loss: monitor.report("reward model", step / steps, {"reward/loss": loss}),
+        muted, lambda step, steps, loss: monitor.report("reward model", step / steps, {"reward/loss": loss}),
     )  # fmt: skip
     report["reward_model"] = {"kind": chosen.kind, "gains": chosen.gains}
     reward_model = chosen.model or reward_model

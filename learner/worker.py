@@ -40,6 +40,7 @@ from learner.policy.contexts import within
 from learner.policy.ppo import LearningError
 from learner.policy.rollouts import sample_replies
 from learner.publish import publish
+from learner.reward.muting import STATED
 from learner.update import Candidate, Snapshot, update
 
 log = logging.getLogger("attune.learner")
@@ -205,11 +206,13 @@ class Learner:
         if number != BASE_VERSION and self.store.version(run.user_id, number).base_id == base.spec.id:
             live = lora.read_adapter(self.home.adapter_dir(run.user_id, number))
         earlier = [r for r in self.store.list_runs(run.user_id, limit=10_000) if r.id != run.id]
+        settings = self.store.settings(run.user_id)
         return Snapshot(
             evidence=evidence,
             base_replies=self.base_replies(evidence, base, config, monitor),
-            system_prompt=str(self.store.settings(run.user_id)["system_prompt"]),
-            reward_kind=self.store.settings(run.user_id)["reward_model"],
+            system_prompt=str(settings["system_prompt"]),
+            reward_kind=settings["reward_model"],
+            muted=tuple(name for name in STATED if name in settings["muted"]),
             live_version=number,
             live=live,
             # too little feedback to test anything spends nothing

@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import argparse
 import getpass
-import shutil
 import sys
 
-from assistant.auth import checked_password, hash_password, key_expiry, new_api_key
+from assistant.auth import checked_password, key_expiry, new_api_key
 from assistant.commands.opened import confirm, opened, opened_store, person, show
-from data import profile
+from assistant.people import add_account, give_password, remove_person
 from data.errors import Conflict, Invalid
 from data.store import Store
 from data.types import User
 
 
 def users(options: argparse.Namespace) -> int:
-    actions = {"add": add, "list": list_, "passwd": passwd, "sign-out": sign_out, "remove": remove}
+    actions = {"add": add, "list": list_, "passwd": passwd, "admin": admin, "sign-out": sign_out,
+               "remove": remove}  # fmt: skip
     return actions[options.action](options)
 
 
@@ -30,17 +30,16 @@ def add(options: argparse.Namespace) -> int:
             raise Conflict(f"There is a user {options.name!r} already; choose another name.")
         me = store.user_named("me")
         taken_over = me if me is not None and wants_data_of_me(options, store, me) else None
-        password_hash = hash_password(ask_password(options))
-        if taken_over is not None:
-            user = store.rename_user(taken_over.id, options.name, password_hash)
-        else:
-            user = store.add_user(options.name, password_hash)
+        password = ask_password(options)
+        user = add_account(store, options.name, password, instead_of=taken_over, admin=options.admin)
 
     def as_text() -> str:
         inherited = ", with the data of me" if taken_over else ""
-        return f"Added {user.name}{inherited}. From now on the page and the API ask everybody to sign in."
+        role = " (an admin)" if user.is_admin else ""
+        return f"Added {user.name}{role}{inherited}. From now on the page and the API ask everybody to sign in."
 
-    show(options, {"user": user.name, "id": user.id, "took_over_me": taken_over is not None}, as_text)
+    made = {"user": user.name, "id": user.id, "admin": user.is_admin, "took_over_me": taken_over is not None}
+    show(options, made, as_text)
     return 0
 
 
@@ -68,16 +67,16 @@ def wants_data_of_me(options: argparse.Namespace, store: Store, me: User) -> boo
 def list_(options: argparse.Namespace) -> int:
     with opened_store(options) as (_, store):
         rows = [
-            {"name": user.name, "account": user.password_hash is not None, "created": user.created_at}
+            {"name": user.name, "account": user.password_hash is not None, "admin": user.is_admin,
+             "created": user.created_at}
             for user in store.list_users()
-        ]
+        ]  # fmt: skip
 
     def as_text() -> str:
         lines = []
         for row in rows:
-            lines.append(
-                f"{row['name']}  {'account' if row['account'] else 'no password'}, since {row['created']}"
-            )
+            kind = "admin" if row["admin"] else "account" if row["account"] else "no password"
+            lines.append(f"{row['name']}  {kind}, since {row['created']}")
         return "\n".join(lines) or "Nobody yet."
 
     show(options, {"users": rows}, as_text)
@@ -87,12 +86,23 @@ def list_(options: argparse.Namespace) -> int:
 def passwd(options: argparse.Namespace) -> int:
     with opened_store(options) as (_, store):
         user = person(store, options.name)
-        store.set_password(user.id, hash_password(ask_password(options)))
+        give_password(store, user, ask_password(options))
     show(
         options,
         {"user": user.name},
         lambda: f"{user.name} has a new password; every earlier sign-in has ended.",
     )
+    return 0
+
+
+def admin(options: argparse.Namespace) -> int:
+    with opened_store(options) as (_, store):
+        user = person(store, options.name)
+        if user.password_hash is None:
+            raise Conflict(f"{user.name} has no password, and only an account can be an admin's.")
+        store.set_admin(user.id, not options.off)
+    role = "no admin any more" if options.off else "an admin: may add and remove people on the page"
+    show(options, {"user": user.name, "admin": not options.off}, lambda: f"{user.name} is {role}.")
     return 0
 
 
@@ -113,11 +123,7 @@ def remove(options: argparse.Namespace) -> int:
         user = person(store, options.name)
         if not options.yes:
             confirm(f"This removes {user.name} with everything of theirs, for good. Go on? [y/N] ")
-        store.remove_user(user.id)
-        folder = home.profile_dir(user.id)
-        if folder.exists():
-            shutil.rmtree(folder)
-        kept = profile.erased(store.scrub())
+        kept = remove_person(home, store, user)
     show(
         options,
         {"removed": user.name, "kept": kept},

@@ -229,6 +229,7 @@ def add_account_commands(add: Any) -> None:
         ("add", "a new account; asks for the password"),
         ("list", "everybody who has data here"),
         ("passwd", "a new password"),
+        ("admin", "let somebody add and remove people on the page"),
         ("sign-out", "end every sign-in of a person, on whatever machine"),
         ("remove", "remove an account with everything it has"),
     ):
@@ -243,6 +244,9 @@ def add_account_commands(add: Any) -> None:
             )
         if action == "add":
             sub.add_argument("--take-over", action="store_true", help="take over the data of `me`")
+            sub.add_argument("--admin", action="store_true", help="may add and remove people on the page")
+        if action == "admin":
+            sub.add_argument("--off", action="store_true", help="not any more")
         if action == "remove":
             sub.add_argument("--yes", action="store_true", help="do not ask")
     keys = add("keys", "API keys of --user")

@@ -44,7 +44,7 @@ def status_text(found: dict[str, Any]) -> str:
         + (f" on {found['base_model']}" if found["base_model"] else ""),
         f"Learner   {learner_text(found['learner'])}",
     ]
-    lines += [f"Learnt    {statement['text']}" for statement in found["learnt"]]
+    lines += [f"Learnt    {one['text']}{'' if one['enabled'] else ' (switched off)'}" for one in found["learnt"]]
     for run in found["runs"]:
         when = run["ended"] or run["started"] or ""
         lines.append(f"Run       {when}  {run['state']}  {run['reason']}".rstrip())

@@ -18,6 +18,7 @@ from assistant.page.status import RUNNING, status_view
 from assistant.services import Services
 from data.errors import NotFound
 from data.evidence import load_evidence, outcomes
+from data.ids import is_id
 from data.quality import WHY, quality_counts
 from data.store import Store
 from data.types import (
@@ -28,6 +29,7 @@ from data.types import (
     FeedbackOutcome,
     LearningRun,
 )
+from learner.reward.muting import STATED
 from learner.reward.phrases import Language, phrase
 
 RATINGS_SHOWN = 50
@@ -79,39 +81,65 @@ def profile_view(store: Store, user_id: str) -> dict[str, Any]:
 
 
 def _learnt(store: Store, user_id: str, versions: Sequence[AdapterVersion], live: int) -> dict[str, Any]:
-    """What the live version was taught; where the base answers, what the last accepted version had been taught."""
+    """What the live version was taught; where the base answers, what the last accepted version had been taught.
+
+    What is switched off stays in the list, so that it can be switched on again: in the words in which it was last said.
+    """
     accepted = [v for v in versions if v.status == "accepted"]
     shown = next((v for v in versions if v.number == live), accepted[-1] if accepted else None)
-    statements = shown.report.get("learnt", []) if shown else []
-    language = str(store.settings(user_id)["language"])
+    settings = store.settings(user_id)
+    spoken: Language = "zh" if settings["language"] == "zh" else "en"
+    now = _statements(shown) if shown else []
+    said_now = {found.get("feature") for found in now}
+    once = {str(found.get("feature")): found for version in versions for found in _statements(version)}
+    off = [once.get(name, {"feature": name}) for name in settings["muted"] if name in STATED and name not in said_now]
     return {
         "version": shown.number if shown else None,
         "live": shown is not None and shown.number == live,
-        "statements": [_statement(store, user_id, s, language) for s in statements if isinstance(s, Mapping)],
+        "statements": [_statement(store, user_id, found, spoken, settings["muted"]) for found in now],
+        "off": [{"feature": str(found["feature"]), "phrase": _phrase(found, spoken)} for found in off],
     }
 
 
-def _statement(store: Store, user_id: str, found: Mapping[str, Any], language: str) -> dict[str, Any]:
-    """One thing that was learnt: what, how sure, and the ratings that it comes from most."""
-    said_so, weight = str(found.get("text", "")).partition(",")[0], found.get("weight")
-    if isinstance(weight, int | float):
-        best = found.get("best_words")
-        spoken: Language = "zh" if language == "zh" else "en"
-        said_so = phrase(str(found.get("feature", "")), weight, best if isinstance(best, int) else None, spoken)
+def _statements(version: AdapterVersion) -> list[Mapping[str, Any]]:
+    found = version.report.get("learnt", [])
+    return [one for one in found if isinstance(one, Mapping)] if isinstance(found, list) else []
+
+
+def _statement(
+    store: Store, user_id: str, found: Mapping[str, Any], spoken: Language, muted: Sequence[str]
+) -> dict[str, Any]:
+    """One thing that was learnt: what, how sure, the ratings that it comes from most, and whether it counts. `feature`
+    is None where it cannot be switched off (a report from elsewhere may name anything)."""
+    feature = found.get("feature")
     said = []
-    for feedback_id in found.get("feedback_ids", ()):
+    ids = found.get("feedback_ids")
+    for feedback_id in filter(is_id, ids if isinstance(ids, list) else ()):
         try:
             event = store.feedback_event(user_id, feedback_id)
             said.append({"said": _said(event), "about": _about(store, user_id, event)})
         except NotFound:
             continue  # erased, or its conversation deleted
     return {
-        "phrase": said_so,
+        "feature": feature if feature in STATED else None,
+        "enabled": feature not in muted,
+        "phrase": _phrase(found, spoken),
         "text": str(found.get("text", "")),
         "probability": found.get("probability"),
         "ratings": found.get("ratings"),
         "from": said,
     }
+
+
+def _phrase(found: Mapping[str, Any], spoken: Language) -> str:
+    """What is said of a taste; of one whose direction nobody has said, both sides of it."""
+    feature, weight = str(found.get("feature", "")), found.get("weight")
+    if isinstance(weight, int | float):
+        best = found.get("best_words")
+        return phrase(feature, weight, best if isinstance(best, int) else None, spoken)
+    if "text" in found:
+        return str(found["text"]).partition(",")[0]
+    return " / ".join(phrase(feature, side, None, spoken) for side in (1.0, -1.0))
 
 
 def _run(run: LearningRun) -> dict[str, Any]:

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from data.errors import AttuneError
 from data.home import CHECKOUT, Home
+from data.store import Store
 from learner.modeling.embedded import prepare_embedded
 
 if TYPE_CHECKING:
@@ -50,6 +51,27 @@ def served(home: Home) -> Iterator[str]:
     finally:
         process.send_signal(signal.SIGTERM)
         process.wait(timeout=30)
+
+
+@contextmanager
+def learning(home: Home) -> Iterator[None]:
+    """The learner beside the server, as a person has it: the page says what it waits for."""
+    command = [sys.executable, "-m", "learner.worker", "--home", str(home.root)]
+    log = home.logs_dir / "learner.txt"
+    store = Store(home)
+    with log.open("w") as out:
+        process = subprocess.Popen(command, cwd=CHECKOUT, stdout=out, stderr=subprocess.STDOUT)
+        try:
+            deadline = time.monotonic() + START_TIMEOUT_S
+            while store.lease_holder() is None:
+                if process.poll() is not None or time.monotonic() > deadline:
+                    raise AttuneError(f"The learner did not start: {log.read_text()[-400:]}")
+                time.sleep(0.2)
+            yield
+        finally:
+            store.close()
+            process.send_signal(signal.SIGTERM)
+            process.wait(timeout=30)
 
 
 def _address(process: subprocess.Popen[bytes], log: Path) -> str:

@@ -24,7 +24,7 @@ REFUSALS = {
 
 def story(report: Report) -> list[Sentence]:
     """From the ratings to the gate, in the order in which it happened."""
-    steps = (_feedback, _evidence, _change, _warm_start, _practice, _gate, _replies, _time)
+    steps = (_feedback, _muted, _evidence, _change, _warm_start, _practice, _gate, _replies, _time)
     return [sentence for step in steps for sentence in step(report)]
 
 
@@ -65,6 +65,15 @@ def _feedback(report: Report) -> Iterator[Sentence]:
             "It learnt from {train} ratings, kept {held_out} aside to check itself, and left {left_out} out.",
             train=found["train"], held_out=found.get("held_out", 0), left_out=found.get("left_out", 0),
         )  # fmt: skip
+
+
+def _muted(report: Report) -> Iterator[Sentence]:
+    found = report.get("muted")
+    number = len(found) if isinstance(found, list) else 0
+    if number == 1:
+        yield _say("One thing that you switched off had no say.")
+    elif number:
+        yield _say("{n} things that you switched off had no say.", n=number)
 
 
 def _evidence(report: Report) -> Iterator[Sentence]:

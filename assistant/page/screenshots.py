@@ -1,7 +1,7 @@
 """`python launch.py screenshots`: the pictures in README and docs, taken of the real page.
 
-A home of its own in a temporary folder, the real server with the real model, a few turns and ratings by a
-real browser. Nothing is painted in: where the model writes nonsense, the picture shows nonsense.
+A home of its own in a temporary folder, the real server and learner with the real model, a few turns and ratings by
+a real browser. Nothing is painted in: where the model writes nonsense, the picture shows nonsense.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from assistant.page.real_page import chromium, served, share_model
+from assistant.page.real_page import chromium, learning, served, share_model
 from data.errors import AttuneError
 from data.home import CHECKOUT, Home
 from data.store import Store
@@ -38,7 +38,7 @@ def main(options: argparse.Namespace) -> int:
         home = Home(Path(folder) / "home").create()
         share_model(home)
         _set_up(home)
-        with served(home) as address, chromium() as browser:
+        with served(home) as address, learning(home), chromium() as browser:
             for path in take(browser, address, OUT):
                 size_kb = path.stat().st_size / 1024
                 print(f"{path.relative_to(CHECKOUT)}  {size_kb:.0f} kB")

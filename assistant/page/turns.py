@@ -17,8 +17,8 @@ from typing import Any
 import gradio as gr
 
 from assistant.chat import ComparisonStream
-from assistant.page.offers import is_offered
-from assistant.page.view import columns_view, message_view, message_views, path_through
+from assistant.page.offers import Offers
+from assistant.page.view import columns_view, comparison_view, message_view, message_views, path_through
 from assistant.services import Services
 from assistant.streams import ReplyStream
 from data.errors import AttuneError, NotFound
@@ -44,6 +44,7 @@ class Turns:
         self.services = services
         self.chat = services.chat
         self.store = services.store
+        self.offers = Offers(services)
 
     def send(self, event: gr.EventData, request: gr.Request) -> Iterator[State]:
         """A new message, answered once or (`compare`) by two replies side by side."""
@@ -83,12 +84,14 @@ class Turns:
         yield from self._guarded(asked, start())
 
     def compare(self, event: gr.EventData, request: gr.Request) -> Iterator[State]:
-        """Two more answers to what a reply answers, side by side: what the page offers now and then."""
+        """Two more answers to what a reply answers, and two of all three side by side: what the page offers."""
         asked, user_id = self._read(event, request)
 
         def start() -> Iterator[State]:
-            compared = self.chat.compare(user_id, None, parent_id=str(asked.get("message")))
-            yield from self._compared(user_id, compared)
+            message = str(asked.get("message"))
+            choose = self.offers.chooser(user_id, message)
+            compared = self.chat.compare(user_id, None, parent_id=message, choose=choose)
+            yield from self._compared(user_id, compared, choosing=choose is not None)
 
         yield from self._guarded(asked, start())
 
@@ -152,28 +155,32 @@ class Turns:
             yield {
                 **self._state(user_id, messages, path, touched, title=stream.conversation.title, busy=False),
                 "error": str(error) if error else None,
-                "offer": is_offered(ended, self.store.settings(user_id)),
+                "offer": self.offers.is_made(user_id, ended),
             }
 
-    def _compared(self, user_id: str, compared: ComparisonStream) -> Iterator[State]:
-        """Two replies while they are written; the last state carries the comparison's id, to be judged."""
+    def _compared(self, user_id: str, compared: ComparisonStream, choosing: bool = False) -> Iterator[State]:
+        """Two replies while they are written; the last state carries the comparison's id, to be judged.
+
+        While it is still to be chosen which replies are compared (`choosing`), none of them is shown."""
         asked, title = compared.user_message, compared.conversation.title
         messages = self.store.messages(user_id, compared.conversation.id)
         # The replies stand in columns of their own until one is chosen: the path ends with the question.
         path = [*itertools.takewhile(lambda m: m.id != asked.id, path_through(messages, asked.id)), asked]
         state = self._state(user_id, messages, path, path[-2:], title=title, echo=True)
         ids = [stream.message_id or "" for stream in compared.streams]
-        shown: State = {"key": asked.id, "id": None, "replies": columns_view(ids, ["" for _ in ids])}
+        shown: State = {"key": asked.id, "id": None, "choosing": choosing, "replies": []}
         try:
             yield {**state, "comparison": shown}
             for texts in _frames(compared.streams):
-                shown = {**shown, "replies": columns_view(ids, texts)}
+                shown = {**shown, "replies": [] if choosing else columns_view(ids, texts)}
                 yield {**state, "comparison": shown}
         finally:
             for stream in compared.streams:
                 stream.cancel()
         if compared.comparison is not None:
-            yield {**state, "busy": False, "comparison": {**shown, "id": compared.comparison.id}}
+            messages = self.store.messages(user_id, compared.conversation.id)
+            made = comparison_view(compared.comparison, messages)
+            yield {**state, "busy": False, "comparison": {**made, "key": asked.id}}
             return
         messages = self.store.messages(user_id, compared.conversation.id)  # stopped before both had begun
         path = path_through(messages, asked.id)

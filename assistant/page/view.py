@@ -56,8 +56,9 @@ def conversation_view(
     path = path_through(messages, through)
     comparison = None if through else store.unjudged_comparison(user_id, conversation_id)
     asked = next((i for i, m in enumerate(path) if comparison and m.id == comparison.prompt_message_id), None)
-    if comparison is not None and asked is not None and path[-1].id in comparison.reply_ids:
-        path = path[: asked + 1]  # the replies stand side by side until one is chosen
+    # Nothing but what was there to be compared stands in their place: no reply was written since.
+    if comparison is not None and asked == len(path) - 2 and path[-1].id < comparison.id:
+        path = path[:-1]  # the replies stand side by side until one is chosen
     else:
         comparison = None  # the conversation has gone on after one of them, or on another branch
     return {

@@ -212,6 +212,16 @@ class Chat(Connected):
         )
         return [message_of(row) for row in rows]
 
+    def newest_replies(self, user_id: str, until: str, limit: int) -> list[Message]:
+        """A person's complete replies with text, from `until` on backwards in time."""
+        rows = self._all_rows(
+            "SELECT messages.* FROM messages JOIN conversations ON conversations.id = conversation_id"
+            " WHERE messages.id <= ? AND user_id = ? AND deleted_at IS NULL AND role = 'assistant'"
+            " AND finish_reason IN ('stop', 'length') AND trim(content) <> '' ORDER BY messages.id DESC LIMIT ?",
+            (until, user_id, limit),
+        )
+        return [message_of(row) for row in rows]
+
     def path(self, user_id: str, message_id: str) -> list[Message]:
         """From the root down to `message_id`, both included. Raises NotFound."""
         self.message(user_id, message_id)

@@ -39,10 +39,7 @@ class People(Connected):
         return self._insert_user(name, password_hash, is_admin, existing_ok=False)
 
     def _insert_user(self, name: str, password_hash: str | None, is_admin: bool, existing_ok: bool) -> User:
-        if not name.strip() or name != name.strip() or len(name) > MAX_NAME_CHARS or not name.isprintable():
-            raise Invalid(
-                f"A user name is 1 to {MAX_NAME_CHARS} printable characters without spaces around it.", "name"
-            )
+        _check_name(name)
         with self._write() as db:
             taken = db.execute("SELECT * FROM users WHERE name = ?", (name,)).fetchone()
             if taken and existing_ok:
@@ -57,7 +54,11 @@ class People(Connected):
         return self.user(user_id)
 
     def rename_user(self, user_id: str, name: str, password_hash: str | None) -> User:
-        """Give a person another name and password: how a new account takes over the data of `me`."""
+        """Give a person another name and password: how a new account takes over the data of `me`.
+
+        Raises as `add_user`.
+        """
+        _check_name(name)
         with self._write() as db:
             self._require_user(db, user_id)
             try:
@@ -75,6 +76,13 @@ class People(Connected):
             self._require_user(db, user_id)
             db.execute("UPDATE users SET password_hash = ? WHERE id = ?", (password_hash, user_id))
             db.execute("DELETE FROM sign_ins WHERE user_id = ?", (user_id,))
+
+    def set_admin(self, user_id: str, is_admin: bool) -> User:
+        """Whether this person may add and remove people on the page."""
+        with self._write() as db:
+            self._require_user(db, user_id)
+            db.execute("UPDATE users SET is_admin = ? WHERE id = ?", (int(is_admin), user_id))
+        return self.user(user_id)
 
     def remove_user(self, user_id: str) -> None:
         """Remove a person and every row of theirs. Their files, and `scrub`, are left to the caller."""
@@ -163,6 +171,13 @@ class People(Connected):
     def remove_sign_ins(self, user_id: str) -> None:
         with self._write() as db:
             db.execute("DELETE FROM sign_ins WHERE user_id = ?", (user_id,))
+
+
+def _check_name(name: str) -> None:
+    if not name.strip() or name != name.strip() or len(name) > MAX_NAME_CHARS or not name.isprintable():
+        raise Invalid(
+            f"A user name is 1 to {MAX_NAME_CHARS} printable characters without spaces around it.", "name"
+        )
 
 
 def _user(row: Row) -> User:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -13,6 +14,7 @@ from data.types import REWARD_KINDS
 
 MAX_PROMPT_CHARS = 20_000
 MAX_NOTES, MAX_NOTE_CHARS = 200, 2_000
+MAX_MUTED = 100
 
 
 def _number(least: float, most: float) -> Callable[[Any], bool]:
@@ -30,6 +32,16 @@ def _whole(least: int, most: int) -> Callable[[Any], bool]:
 
 def _is_bool(value: Any) -> bool:
     return isinstance(value, bool)
+
+
+def _are_names(value: Any) -> bool:
+    """A list of different names. Which there are, the learner knows: what it does not know has no effect there."""
+    return (
+        isinstance(value, list)
+        and len(value) <= MAX_MUTED
+        and all(isinstance(name, str) and re.fullmatch("[a-z0-9_]{1,40}", name) for name in value)
+        and len(set(value)) == len(value)
+    )
 
 
 # key: (default, check, what it must be)
@@ -54,6 +66,7 @@ _SETTINGS: dict[str, tuple[Any, Callable[[Any], bool], str]] = {
         ", ".join(f'"{kind}"' for kind in REWARD_KINDS[:-1]) + f' or "{REWARD_KINDS[-1]}"',
     ),
     "offer_comparisons": (True, _is_bool, "true or false"),
+    "muted": ([], _are_names, f"a list of at most {MAX_MUTED} different features"),  # what was learnt and switched off
 }
 DEFAULTS: Mapping[str, Any] = {key: default for key, (default, _, _) in _SETTINGS.items()}
 
@@ -115,6 +128,12 @@ class Settings(Connected):
         rows = self._all_rows("SELECT key, value FROM settings WHERE user_id = ?", (user_id,))
         chosen = {row["key"]: from_json(row["value"]) for row in rows if row["key"] in _SETTINGS}
         return {**DEFAULTS, **chosen}
+
+    def mute(self, user_id: str, feature: str, muted: bool) -> dict[str, Any]:
+        """Switch one thing that was learnt off, or on again; returns all settings. Two at once lose nothing."""
+        with self._write():
+            others = [name for name in self.settings(user_id)["muted"] if name != feature]
+            return self.update_settings(user_id, {"muted": [*others, feature] if muted else others})
 
     def update_settings(self, user_id: str, patch: Mapping[str, Any]) -> dict[str, Any]:
         """Change some settings, all or none; returns them all. Raises Invalid."""

@@ -8,7 +8,7 @@ Bayesian posterior, which alone knows how unsure it is.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from typing import Protocol, get_args
 
@@ -19,6 +19,7 @@ from learner.reward.design import Design
 from learner.reward.features import Array, uncentred
 from learner.reward.kinds import FITS, FeatureKind, fit_score, held_out_gain, with_features
 from learner.reward.model import RewardModel
+from learner.reward.muting import silenced
 from learner.reward.neural import NeuralReward, train_neural
 from learner.reward.prior import DEFAULTS
 
@@ -50,14 +51,21 @@ def choose(
     config: NeuralRewardConfig,
     pessimism: float,
     seed: int,
+    muted: Collection[str] = (),
     on_step: OnStep = lambda step, steps, loss: None,
 ) -> Chosen:
-    """Fit the kind to `train`, whose `observations` the neural one reads; `held_out` is the other side of the split."""
+    """Fit the kind to `train`, whose `observations` the neural one reads; `held_out` is the other side of the split.
+
+    `muted`: what both designs are without. The neural kind reads whole replies and could not leave it out, so that it
+    then takes no part; where it was asked for, the Bayesian one is fitted.
+    """
     gains: dict[str, float] = {}
+    if kind == "neural" and muted:
+        kind = "bayesian"
     if kind == "auto":
         gains = {name: held_out_gain(name, train) / max(1, len(train)) for name in get_args(FeatureKind)}
         best: FeatureKind = max(get_args(FeatureKind), key=lambda name: gains[name])
-        if len(train) >= config.least_pieces and len(held_out):
+        if len(train) >= config.least_pieces and len(held_out) and not muted:
             neural = train_neural(base, observations, config, seed, on_step)
             gains["neural on the held-out side"] = _neural_gain(neural, train, held_out)
             gains[f"{best} on the held-out side"] = float(FITS[best](train, DEFAULTS).gains(held_out).mean())
@@ -66,7 +74,7 @@ def choose(
         kind = best
     if kind == "neural":
         return Chosen("neural", train_neural(base, observations, config, seed, on_step).scores, None, gains)
-    model = FITS[kind](train, DEFAULTS)
+    model = silenced(FITS[kind](train, DEFAULTS), muted)
 
     def utility(contexts: Sequence[Sequence[Turn]], replies: Sequence[Reply]) -> Array:
         return model.pessimistic(uncentred(contexts, replies), pessimism)

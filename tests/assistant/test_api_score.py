@@ -85,6 +85,33 @@ def test_what_the_person_prefers_scores_higher(server: Running, learnt: Path) ->
         assert short["sd"] == pytest.approx(float(np.sqrt(rows[0] @ model.w_covariance @ rows[0])))
 
 
+def test_what_is_switched_off_has_no_say_in_the_scores_from_that_moment_on(server: Running, learnt: Path) -> None:
+    pair = (Reply(SHORT + " 🎉", True), Reply(SHORT, True))
+    said = [
+        Observation(f"f{i}", "edit", (Turn("user", f"Question {i}?"),), pair, None, 1.0, False, NOW, root_id=f"c{i}")
+        for i in range(30)
+    ]
+    fit(build_design(said, {})).save(learnt)
+    with server.client() as client:
+        before = score(client, SHORT + " 🎉", SHORT).json()["data"]
+        assert before[0]["reward"] > before[1]["reward"] + 0.5
+        off = client.put("/v1/profile/learnt/emoji", json={"enabled": False})
+        assert off.json() == {"feature": "emoji", "enabled": False, "muted": ["emoji"]}
+        cheerful, plain = score(client, SHORT + " 🎉", SHORT).json()["data"]
+        assert (cheerful["reward"], cheerful["sd"]) == (plain["reward"], plain["sd"])
+        assert client.get("/v1/profile").json()["muted"] == ["emoji"]
+        assert client.put("/v1/profile/learnt/emoji", json={"enabled": True}).json()["muted"] == []
+        assert score(client, SHORT + " 🎉", SHORT).json()["data"] == before
+
+
+def test_only_what_can_be_learnt_can_be_switched_off(server: Running) -> None:
+    with server.client() as client:
+        assert "charm" in refused(client.put("/v1/profile/learnt/charm", json={"enabled": False}), 404)
+        refused(client.put("/v1/profile/learnt/emoji", json={"enabled": "no"}), 400)
+        refused(client.patch("/v1/profile/settings", json={"muted": ["charm"]}), 400)
+        assert client.get("/v1/profile/settings").json()["muted"] == []
+
+
 def test_a_version_without_a_readable_reward_model_says_so_in_one_line(server: Running, learnt: Path) -> None:
     with server.client() as client:
         card = learnt / "reward.json"

@@ -5,15 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
-from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, Page, expect
 
 from learner.modeling.base import BaseModel
+from tests.browser.axe import violations
 from tests.browser.conftest import DESKTOP, PHONE, Served, ask, replies, saved
 from tests.browser.test_profile import LEARNT, REPORT, open_profile
 from tests.publishing import publish_an_adapter
 
-WCAG = {"runOnly": {"type": "tag", "values": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa"]}}
 RICH = """Some **words**, `code` and a [link](http://example.com).
 
 | a | b |
@@ -60,38 +59,34 @@ def conversation(server: Served, base_model: BaseModel) -> Iterator[str]:
 def test_axe_finds_nothing(
     browser: Browser, server: Served, conversation: str, size: dict[str, int], theme: str, language: str
 ) -> None:
-    server.store.update_settings(server.user_id, {"theme": theme, "language": language})
+    looks = {"theme": theme, "language": language, "muted": ["log_length", "emoji"]}
+    server.store.update_settings(server.user_id, looks)
     context = browser.new_context(viewport=size, reduced_motion="reduce")  # type: ignore[arg-type]
     try:
         page = context.new_page()
         page.goto(server.address)
         page.wait_for_function(f"document.documentElement.lang.startsWith('{language}')")
         expect(page.locator(".at-empty")).to_be_visible()
-        found = [f"empty: {line}" for line in _violations(page)]
+        found = [f"empty: {line}" for line in violations(page)]
         page.goto(f"{server.address}/#{conversation}")
         page.reload()
         expect(page.locator(".at-comparison .at-choice")).to_be_visible()
         page.wait_for_function(f"document.body.classList.contains('dark') === {str(theme == 'dark').lower()}")
-        found += [f"chat: {line}" for line in _violations(page)]
+        found += [f"chat: {line}" for line in violations(page)]
         page.locator("#at-tab-profile").click()
         for section in SECTIONS:
             page.locator(f"#at-choose-{section}").click()
             for details in page.locator(f"#at-section-{section} details").all():
                 details.evaluate("node => { node.open = true; }")
-            found += [f"{section}: {line}" for line in _violations(page)]
+            found += [f"{section}: {line}" for line in violations(page)]
         page.locator("#at-tab-settings").click()
         for details in page.locator("#at-panel-settings details").all():
             details.evaluate("node => { node.open = true; }")
-        found += [f"settings: {line}" for line in _violations(page)]
+        found += [f"settings: {line}" for line in violations(page)]
         assert found == []
     finally:
         context.close()
-        server.store.update_settings(server.user_id, {"theme": "auto", "language": "en"})
-
-
-def _violations(page: Page) -> list[str]:
-    found = Axe().run(page, options=WCAG).response["violations"]
-    return [f"{one['id']}: {node['html'][:160]} {node['any'][:1]}" for one in found for node in one["nodes"]]
+        server.store.update_settings(server.user_id, {"theme": "auto", "language": "en", "muted": []})
 
 
 def test_the_keyboard_alone_sends_rates_and_opens_every_tab(page: Page, server: Served) -> None:

@@ -6,8 +6,13 @@ import pytest
 from playwright.sync_api import Page, Route, expect
 
 from assistant.page.offers import is_offered
-from tests.browser.conftest import MAX_TOKENS, Served, ask, finished, replies, saved
+from data.types import Message
+from learner.modeling.base import BaseModel
+from learner.reward.design import build_design
+from learner.reward.model import fit
+from tests.browser.conftest import MAX_TOKENS, PHONE, Served, ask, finished, replies, saved
 from tests.browser.test_profile import open_profile
+from tests.publishing import publish_an_adapter
 
 
 def test_thumbs_exclude_one_another_and_a_second_click_takes_back(page: Page, server: Served) -> None:
@@ -162,6 +167,10 @@ def test_the_first_rating_says_what_will_happen_with_it_and_when(page: Page, ser
             expect(state).to_contain_text(
                 f"Saved. After {left} more and 5 quiet minutes I learn from them by myself"
             )
+        page.set_viewport_size(PHONE)  # there the sentence is longer than a line: the check mark stays beside it
+        tick, words = state.locator(".at-icon").bounding_box(), state.locator("span").bounding_box()
+        assert tick and words and words["height"] > 30
+        assert tick["x"] + tick["width"] <= words["x"] and tick["y"] < words["y"] + 20
         replies(page).last.get_by_role("radio", name="5 stars").click()
         expect(state).to_have_text("Saved")
     finally:
@@ -212,6 +221,47 @@ def test_a_comparison_is_offered_now_and_then_and_can_be_refused_for_good(page: 
         assert server.store.settings(server.user_id)["offer_comparisons"] is False
     finally:
         server.store.update_settings(server.user_id, {"offer_comparisons": False, "max_tokens": MAX_TOKENS})
+
+
+def test_where_something_is_learnt_the_offer_compares_the_two_that_say_most(
+    page: Page, server: Served, base_model: BaseModel
+) -> None:
+    number = publish_an_adapter(server.home, server.store, server.user_id, base_model)
+    folder = server.home.reward_dir(server.user_id, number)
+    folder.mkdir(parents=True)
+    fit(build_design([], {})).save(folder)
+    server.store.update_settings(server.user_id, {"offer_comparisons": True, "max_tokens": 12, "temperature": 1.3})
+    try:
+        _until_offered(page)
+        offered = replies(page).last.get_attribute("data-id") or ""
+        before = {m.id for m in _siblings(server, offered)}
+        page.get_by_role("button", name="Compare two answers to this").click()
+        expect(page.get_by_text("Of all three you will see the two that tell me most")).to_be_visible()
+        expect(page.get_by_role("region", name="Answer A")).to_have_count(0)
+        expect(page.get_by_role("button", name="A is better")).to_be_visible()
+        new = {m.id for m in _siblings(server, offered)} - before
+        comparison = server.store.unjudged_comparison(server.user_id, server.newest_reply().conversation_id)
+        assert comparison is not None and len(new) == 2 and set(comparison.reply_ids) <= {offered, *new}
+        page.reload()  # whichever of the three it is about, it waits to be judged
+        expect(page.get_by_role("button", name="B is better")).to_be_visible()
+        for letter, reply_id in zip("AB", comparison.reply_ids, strict=True):
+            words = server.store.message(server.user_id, reply_id).content.split()
+            expect(page.get_by_role("region", name=f"Answer {letter}")).to_contain_text(words[0].strip("*#\"`"))
+        page.get_by_role("button", name="B is better").click()
+        expect(replies(page)).to_have_count(1)
+        ranking = [e for e in server.store.standing_feedback(server.user_id) if e.kind == "ranking"][-1]
+        assert ranking.comparison_id == comparison.id
+        assert ranking.value["order"] == [[comparison.reply_ids[1]], [comparison.reply_ids[0]]]
+    finally:
+        usual = {"offer_comparisons": False, "max_tokens": MAX_TOKENS, "temperature": 0.7}
+        server.store.update_settings(server.user_id, usual)
+        server.store.publish(server.user_id, 0, "rollback")
+
+
+def _siblings(server: Served, reply_id: str) -> list[Message]:
+    reply = server.store.message(server.user_id, reply_id)
+    messages = server.store.messages(server.user_id, reply.conversation_id)
+    return [m for m in messages if m.parent_id == reply.parent_id]
 
 
 def _until_offered(page: Page) -> None:

@@ -157,6 +157,41 @@ def test_a_new_version_is_announced_and_can_be_left_again(
         server.store.publish(server.user_id, 0, "rollback")
 
 
+def test_what_was_learnt_can_be_switched_off_one_by_one(
+    page: Page, server: Served, base_model: BaseModel
+) -> None:
+    other = {**LEARNT, "feature": "emoji", "text": "likes emoji, 91 % sure, from 5 ratings", "weight": 0.6}
+    publish_an_adapter(server.home, server.store, server.user_id, base_model, {"learnt": [LEARNT, other]})
+
+    def muted() -> list[str]:
+        return list(server.store.settings(server.user_id)["muted"])
+
+    try:
+        open_profile(page)
+        box = page.get_by_role("checkbox", name="Let this count: prefers shorter replies")
+        expect(box).to_be_checked()
+        box.uncheck()
+        expect(page.get_by_text("Switched off. The next update learns without it.")).to_be_visible()
+        expect(page.locator('[data-learnt="log_length"]')).to_contain_text("97 % sure, from 12 ratings: switched off")
+        assert muted() == ["log_length"]
+        page.reload()
+        open_profile(page)
+        expect(box).not_to_be_checked()
+        expect(page.get_by_role("checkbox", name="Let this count: likes emoji")).to_be_checked()
+        # The next version was taught nothing of it; it is still there to be switched on again.
+        publish_an_adapter(server.home, server.store, server.user_id, base_model, {"learnt": [other]})
+        row = page.locator('[data-learnt="log_length"]')
+        expect(row).to_contain_text("Switched off; nothing of it is learnt.")
+        box.focus()
+        page.keyboard.press("Space")
+        expect(page.get_by_text("It counts again from the next update on.")).to_be_visible()
+        expect(row).to_have_count(0)
+        assert muted() == []
+    finally:
+        server.store.update_settings(server.user_id, {"muted": []})
+        server.store.publish(server.user_id, 0, "rollback")
+
+
 def test_the_report_of_a_version_is_told_in_plain_words(
     page: Page, server: Served, base_model: BaseModel
 ) -> None:

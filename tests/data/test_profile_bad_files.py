@@ -139,6 +139,7 @@ BAD: dict[str, tuple[Callable[[Members], None], str]] = {
     "NaN": (put("settings.json", b'{"temperature": NaN}'), "not JSON"),
     "a line cut off": (lambda m: put("feedback.jsonl", m["feedback.jsonl"][:-9])(m), "whole line"),
     "an unknown setting": (put("settings.json", b'{"colour": "red"}'), "no setting"),
+    "bad names of what is off": (put("settings.json", b'{"muted": ["<b>"]}'), "muted"),
     "a bad setting": (put("settings.json", b'{"temperature": 99}'), "temperature"),
     "stars of nine": (edit_line("feedback.jsonl", 0, lambda e: e.update(value=9)), "from 1 to 5"),
     "an unknown kind": (edit_line("feedback.jsonl", 0, lambda e: e.update(kind="smile")), "smile"),

@@ -76,7 +76,7 @@ def lived(store, home, chatted):
     store.finish_run(run.id, "promoted", 1, "better", {"win": 0.6})
     store.record_version(user, 2, 1, "embedded", "", "rejected", {"why": "not better"}, None)
     store.put_notes(user, [{"text": "No lists", "source": "comment"}, {"text": "短", "enabled": False}])
-    store.update_settings(user, {"theme": "dark", "temperature": 0.5})
+    store.update_settings(user, {"theme": "dark", "temperature": 0.5, "muted": ["log_length"]})
     written = store.begin_reply(user, chatted.conversation.id, chatted.question.id, 1, {"seed": 3})
     store.finish_reply(written.id, "By version 1.", "length", 1, 2)
     assert store.verify() == []

@@ -58,6 +58,7 @@ WRITES = {
     "a version that does not load": lambda s, c: s.mark_unloadable(c.user.id, 1),
     "notes": lambda s, c: s.put_notes(c.user.id, [{"text": "x"}, {"text": "y"}]),
     "settings": lambda s, c: s.update_settings(c.user.id, {"theme": "dark", "language": "zh"}),
+    "something switched off": lambda s, c: s.mute(c.user.id, "emoji", True),
     "the end of a reply": lambda s, c: s.finish_reply(
         s.messages(c.user.id, c.conversation.id)[-1].id, "done", "stop", 1, 1
     ),

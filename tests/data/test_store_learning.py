@@ -143,11 +143,24 @@ def test_settings_have_defaults_and_a_bad_patch_changes_nothing(store, user):
     for patch in (
         {"max_tokens": 5, "temperature": 9}, {"colour": "red"}, {"paused": 1}, {"learn_after": 2.5},
         {"temperature": float("nan")}, {"language": ["en"]}, {"system_prompt": None},
+        {"muted": "emoji"}, {"muted": ["emoji", "emoji"]}, {"muted": ["No lists"]}, {"muted": [["emoji"]]},
     ):  # fmt: skip
         with pytest.raises(Invalid) as caught:
             store.update_settings(user, patch)
         assert caught.value.param in patch
     assert store.settings(user) == after
+
+
+def test_what_was_learnt_is_switched_off_one_by_one(store, user):
+    store.mute(user, "emoji", True)
+    store.mute(user, "log_length", True)
+    assert store.mute(user, "emoji", True)["muted"] == ["log_length", "emoji"]
+    assert store.mute(user, "log_length", False)["muted"] == ["emoji"] == store.settings(user)["muted"]
+    other = store.add_user("Ann", None).id
+    assert store.settings(other)["muted"] == []
+    with pytest.raises(Invalid):
+        store.mute(user, "No lists", True)
+    assert store.settings(user)["muted"] == ["emoji"]
 
 
 def test_notes_are_replaced_as_a_whole(store, user):
@@ -167,8 +180,13 @@ def test_people_keys_and_sign_ins(store, user):
     assert store.has_accounts() and store.user_named("ann") == ann
     with pytest.raises(Conflict):
         store.add_user("ANN", None)
-    with pytest.raises(Invalid):
-        store.add_user(" ", None)
+    for name in (" ", "", "two\nlines", "x" * 200):
+        with pytest.raises(Invalid):
+            store.add_user(name, None)
+        with pytest.raises(Invalid):
+            store.rename_user(ann.id, name, "hash")
+    assert store.user(ann.id).name == "Ann"
+    assert not store.set_admin(ann.id, False).is_admin and store.set_admin(ann.id, True) == ann
     key = store.add_api_key(ann.id, "laptop", "keyhash")
     assert store.api_key_owner("keyhash") == ann and store.api_key_owner("other") is None
     assert store.list_api_keys(ann.id)[0]["last_used_at"]

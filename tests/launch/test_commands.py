@@ -231,6 +231,21 @@ def test_accounts_refuse_short_passwords_and_taken_names_and_can_be_removed(attu
     assert attune.json("users", "list")["users"] == []
 
 
+def test_the_first_account_is_an_admins_and_others_where_it_is_said(attune):
+    def add(name: str, *more: str) -> bool:
+        return attune.json("users", "add", name, "--password-stdin", *more, typed=SECRET + "\n")["admin"]
+
+    def admins() -> set[str]:
+        return {user["name"] for user in attune.json("users", "list")["users"] if user["admin"]}
+
+    assert [add("ada"), add("bob"), add("eve", "--admin")] == [True, False, True]
+    attune.json("users", "admin", "bob")
+    attune.json("users", "admin", "ada", "--off")
+    assert admins() == {"bob", "eve"}
+    attune.json("users", "passwd", "ada", "--password-stdin", typed="another long one\n")
+    assert admins() == {"bob", "eve"}
+
+
 def test_nothing_of_a_removed_person_is_left_in_the_home(attune):
     say_something(attune.home)
     store = Store(Home(attune.home))

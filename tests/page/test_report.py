@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import zlib
+
 from assistant.page.report import figures, story, verdict
 from data.types import Message
 from learner.config import GateConfig
@@ -77,6 +79,27 @@ def test_about_one_complete_reply_in_six_comes_with_an_offer() -> None:
     assert not any(
         is_offered(reply("cancelled"), on) or is_offered(reply("stop", " "), on) for _ in range(200)
     )
+
+
+def test_where_a_model_is_live_the_offer_comes_where_it_is_least_sure() -> None:
+    from assistant.page.offers import is_offered
+
+    on = {"offer_comparisons": True, "learning": True}
+    # Ids whose lot is 1 are offered by no lot: neither one in six nor one in sixty.
+    ids = (f"reply {i}" for i in range(1000))
+    unlucky = next(i for i in ids if zlib.crc32(i.encode()) % 60 == 1)
+    reply = Message(unlucky, "c", None, "assistant", "x", "", "stop")
+    assert is_offered(reply, on, [0.9, 0.1, 0.8, 0.3, 0.2, 0.5])
+    assert not is_offered(reply, on, [0.7, 0.1, 0.8, 0.3, 0.2, 0.5])
+    assert not is_offered(reply, on, [0.5] * 6), "all alike: none of them would teach more"
+    assert not is_offered(reply, on, [0.9, 0.1]), "too few to tell"
+    assert not is_offered(reply, {**on, "learning": False}, [0.9, 0.1, 0.8, 0.3, 0.2, 0.5])
+
+
+def test_what_was_switched_off_is_told() -> None:
+    assert said(story({"muted": ["emoji"]})) == ["One thing that you switched off had no say."]
+    assert said(story({"muted": ["emoji", "code"]})) == ["2 things that you switched off had no say."]
+    assert story({"muted": []}) == []
 
 
 def test_a_change_of_taste_is_told() -> None:

@@ -11,7 +11,10 @@ from data.quality import WHY
 TABLE: dict[str, str] = json.loads((STATIC / "zh.json").read_text(encoding="utf-8"))
 TEXT = r'"((?:[^"\\]|\\.)*)"'
 # Constants whose texts go through t() or said() where they are drawn.
-TABLES = "EXAMPLES STAR_NAMES ENDINGS KINDS CODES SECTIONS STATUS PHASES TABS THEMES RESETS CURVES".split()  # noqa: SIM905
+TABLES = (
+    "EXAMPLES", "STAR_NAMES", "ENDINGS", "KINDS", "CODES", "SECTIONS", "STATUS", "PHASES", "TABS", "THEMES",
+    "REWARD_MODELS", "RESETS", "CURVES",
+)  # fmt: skip
 NOT_TEXT = {
     "base replies", "reward model", "warm start", "policy optimisation", "up", "flat", "note", "alert", "status",
 }  # fmt: skip

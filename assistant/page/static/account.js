@@ -68,7 +68,7 @@ function alone(ask) {
   return [
     h("p", {}, t("You use Attune alone on this machine, so nobody has to sign in.")),
     h("details", {}, h("summary", {}, t("Make an account")),
-      h("p.at-small", {}, t("Everything here becomes yours. From then on everybody must sign in, and programs need a key; further people are added with `python launch.py users add NAME`.")),
+      h("p.at-small", {}, t("Everything here becomes yours. From then on everybody must sign in, and programs need a key. You are then the admin, who adds further people here.")),
       passwordForm(form, "Make an account", (chosen) => ask("make_account", { name: name.value.trim(), password: chosen }))),
   ];
 }
@@ -78,7 +78,7 @@ function password(label, autocomplete) {
 }
 
 /** `form` with a new password twice and a button after what it holds already. */
-function passwordForm(form, label, send) {
+export function passwordForm(form, label, send) {
   const [first, second] = [password("New password", "new-password"), password("The same again", "new-password")];
   form.append(first, second, h("button", { type: "submit" }, t(label)));
   const check = () => second.setCustomValidity(first.value === second.value ? "" : t("The two passwords differ."));

@@ -26,11 +26,15 @@ export function makeComparison(key, done) {
     choice(t("Tie"), () => [ids()]),
     choice(t("B is better"), () => [[ids()[1]], [ids()[0]]]));
   const state = h("span.at-saved", { role: "status", "data-testid": "save-state" });
+  const side = h("div.at-columns", {}, columns.map((column) => column.element));
+  const waiting = h("p.at-choosing", { role: "status" }, t("I am writing two more answers. Of all three you will see the two that tell me most about your taste."));
   const element = h("section.at-comparison", { "aria-label": t("Compare two answers") },
-    h("div.at-columns", {}, columns.map((column) => column.element)), buttons, state);
+    waiting, side, buttons, state);
 
   function update(now) {
     value = now;
+    waiting.hidden = !now.choosing;
+    side.hidden = Boolean(now.choosing);
     columns.forEach((column, index) => {
       if (now.replies[index]) updateHtml(column.text, now.replies[index].html, decorateCode);
     });

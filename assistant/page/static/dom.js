@@ -88,7 +88,8 @@ export function toast(text, { action = null, seconds = 6, kind = "plain" } = {})
   setTimeout(gone, seconds * 1000);
 }
 
-/** JSON to and from our own HTTP interface. Throws an Error whose message is meant for the person. */
+/** JSON to and from our own HTTP interface. Throws an Error whose message is meant for the person; `said` is the server's
+ * sentence as it came. */
 export async function api(method, path, body) {
   let response;
   try {
@@ -102,7 +103,10 @@ export async function api(method, path, body) {
     throw new Error(t("Attune does not answer. Is it still running?"));
   }
   const answer = await response.json().catch(() => ({}));
-  if (!response.ok) throw new Error(said(answer?.error?.message) || t("The server answered {status}.", { status: response.status }));
+  if (!response.ok) {
+    const sentence = answer?.error?.message ?? "";
+    throw Object.assign(new Error(said(sentence) || t("The server answered {status}.", { status: response.status })), { said: sentence });
+  }
   return answer;
 }
 

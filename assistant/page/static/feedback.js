@@ -90,8 +90,9 @@ export function makeFeedback(view, { onEdited, seenFor }) {
 
   function show(name, text, again) {
     state.dataset.state = name;
-    state.replaceChildren(name === "saved" ? icon("check") : "", text);
-    if (again) state.append(" ", h("button.at-link", { type: "button", onclick: again }, t("Try again")));
+    const words = h("span", {}, text);
+    state.replaceChildren(name === "saved" ? icon("check") : "", words);
+    if (again) words.append(" ", h("button.at-link", { type: "button", onclick: again }, t("Try again")));
     if (name === "saved") announce(text);
   }
 

@@ -50,7 +50,7 @@ export function mount({ element, trigger, props, watch }) {
     quality.replaceChildren(...view.quality.map(({ code, count, text }) =>
       h("li", { "data-quality": code }, h("span.at-grow", {}, said(text)), h("strong", {}, String(count)))));
     quality.hidden = !view.quality.length;
-    learnt.replaceChildren(...learntList(view.learnt, view.versions));
+    learnt.replaceChildren(...learntList(view.learnt, act));
     plots.replaceChildren(...makePlots(view.plots));
     versions.replaceChildren(...view.versions.map((version) => versionRow(version, act)));
     ratings.replaceChildren(...(view.ratings.length
