@@ -131,7 +131,7 @@ class Supervisor:
                 **_own_group(),
             )
         if spec.background:
-            _lower_priority(child.process.pid)
+            lower_priority(child.process.pid)
         child.started_at = now
         child.ready = False
         child.starts += 1
@@ -243,7 +243,8 @@ def _own_group() -> dict[str, Any]:
     return {"start_new_session": True, "preexec_fn": end_with_parent}
 
 
-def _lower_priority(pid: int) -> None:
+def lower_priority(pid: int) -> None:
+    """Let everything else go first: what the learner's process runs at."""
     try:
         below = psutil.BELOW_NORMAL_PRIORITY_CLASS if os.name == "nt" else 10
         psutil.Process(pid).nice(below)

@@ -7,6 +7,7 @@ comes from (without adapters). Every reply has the same length: ends of turns ar
 - `tokens_per_s_N`: N people, N adapters, together, from the second token on; `base_tokens_per_s_1`: no adapter.
 - `first_token_ms_N`: N tokens of context that nobody has read before.
 - `second_turn_share`: time to the first token of the second turn of a 1,000-token conversation, of the first turn's.
+- `while_learning_share`: the speed of one person's reply while a learner trains at its priority, of the idle machine's.
 - `swap_pause_ms`: longest wait between two tokens of a running reply while another adapter is loaded and one is
   removed, beyond the longest without; `swap_ms`: from asking for the adapter to its being there.
 """
@@ -15,9 +16,14 @@ from __future__ import annotations
 
 import argparse
 import itertools
+import os
+import subprocess
+import sys
 import tempfile
 import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 
@@ -27,6 +33,7 @@ import torch
 
 from assistant.cores import aside
 from assistant.engine import Engine, Generation
+from assistant.supervisor import lower_priority
 from benchmarks import chat_peers
 from benchmarks.results import Result, report
 from data.home import CHECKOUT
@@ -54,7 +61,9 @@ def main(options: argparse.Namespace) -> int:
     result = Result(
         "chat", "embedded", {"tokens": tokens, "repeats": repeats}, figures, time.monotonic() - started,
         intervals=intervals, limits={"second_turn_share": 0.2, "swap_pause_ms": 100.0},
-        at_least={"tokens_per_s_1": 60.0, "adapter_on_of_off": 0.9, "tokens_per_s_8": 240.0},
+        at_least={
+            "tokens_per_s_1": 60.0, "adapter_on_of_off": 0.9, "tokens_per_s_8": 240.0, "while_learning_share": 0.5,
+        },
     )  # fmt: skip
     report(result, options)
     return 0
@@ -80,6 +89,9 @@ def measure(
         runs.setdefault(key, []).append(value)
 
     bench.speed([None])  # everything once: first calls pay for what later ones find
+    with learning():
+        for _ in range(repeats):
+            add("tokens_per_s_while_learning", bench.speed(["a0"]))
     for _ in range(repeats):  # in turns, so that a slow minute of the machine meets all alike
         add("base_tokens_per_s_1", bench.speed([None]))
         for n in PEOPLE:
@@ -93,8 +105,25 @@ def measure(
     engine.close()
     figures |= {key: float(np.median(values)) for key, values in runs.items()}
     figures["swap_pause_ms"] = max(runs["swap_pause_ms"])
+    figures["while_learning_share"] = figures["tokens_per_s_while_learning"] / figures["tokens_per_s_1"]
     figures["adapter_on_of_off"] = figures["tokens_per_s_1"] / figures["base_tokens_per_s_1"]
     return figures, {key: (min(values), max(values)) for key, values in runs.items() if len(values) > 1}
+
+
+@contextmanager
+def learning() -> Iterator[None]:
+    """A learner in a process of its own trains meanwhile."""
+    command = [sys.executable, "-P", "-m", "benchmarks.train_without_end", str(MODELS)]
+    environment = os.environ | {"PYTHONPATH": str(CHECKOUT)}
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment) as process:
+        assert process.stdout is not None
+        if process.stdout.readline() != "learning\n":
+            raise RuntimeError("The learner beside the chat did not start.")
+        lower_priority(process.pid)
+        try:
+            yield
+        finally:
+            process.terminate()
 
 
 def write_adapter(base: BaseModel, folder: Path, seed: int) -> Path:

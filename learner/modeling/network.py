@@ -227,7 +227,7 @@ def _project(
     if lora is None:
         return y
     if isinstance(lora, Stack):
-        return y.add_(lora.delta(index, x.float()))
+        return lora.add_to(y, index, x.float())
     a, b = lora.factors[index]
     return y.addmm_(torch.mm(x.float(), a), b)
 

@@ -78,10 +78,11 @@ class Stack:
                 self._fill(i, adapter)
         self._rows = len(adapters)
 
-    def delta(self, projection: int, x: torch.Tensor) -> torch.Tensor:
-        """x `(rows, in)` -> `(rows, out)` float32."""
+    def add_to(self, y: torch.Tensor, projection: int, x: torch.Tensor) -> torch.Tensor:
+        """Add each row's change to y `(rows, out)`, in place, from x `(rows, in)`; both float32."""
         a, b = self._a[projection][: self._rows], self._b[projection][: self._rows]
-        return torch.bmm(torch.bmm(x.unsqueeze(1), a.transpose(1, 2)), b).squeeze(1)
+        y.unsqueeze(1).baddbmm_(torch.bmm(x.unsqueeze(1), a.transpose(1, 2)), b)
+        return y
 
     def _make_room(self, adapters: Sequence[Adapter | None]) -> None:
         ranks = list(self._ranks) or [0] * len(self._projections)
