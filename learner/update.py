@@ -293,7 +293,8 @@ class Gated:
             distinct_2_ratio=distinct_2_ratio(rollouts, self._base_rollouts),
         )
         self._monitor.report("gate", 0.8, {"gate/win_rate": rate.mean, "gate/win_rate_lower": rate.lower})
-        found = asdict(statistics) | asdict(sanity) | {"win_rate": rate.mean, "win_rate_lower": rate.lower}
+        rates = {"win_rate": rate.mean, "win_rate_lower": rate.lower, "win_rate_upper": rate.upper}
+        found = asdict(statistics) | asdict(sanity) | rates
         return rate, sanity, found
 
     def _answers(self, adapter: str | None) -> tuple[list[Rollout], ReplyStatistics]:

@@ -28,7 +28,7 @@ def _win_rate(version: AdapterVersion) -> dict[str, Any] | None:
     rate, lower = policy.get("win_rate"), policy.get("win_rate_lower")
     if not isinstance(rate, int | float) or not isinstance(lower, int | float):
         return None
-    # The gate's bound is one-sided: without an upper one the interval is drawn up to the rate itself.
+    # Reports of earlier releases know the gate's lower bound alone: the interval is then drawn up to the rate itself.
     upper = policy.get("win_rate_upper", rate)
     return {"version": version.number, "status": version.status, "rate": rate, "lower": lower, "upper": upper}
 

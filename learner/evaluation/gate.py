@@ -30,7 +30,8 @@ class WinRate:
     """Of the candidate over the live version by the judge, ties half."""
 
     mean: float
-    lower: float  # one-sided bound over joint draws of the judge's posterior and the prompts
+    lower: float  # one-sided bound over joint draws of the judge's posterior and the prompts; what the gate asks for
+    upper: float  # the same on the other side, for whoever draws the interval
 
 
 @dataclass(frozen=True)
@@ -63,7 +64,8 @@ def win_rate(judge: RewardModel, candidate: Array, live: Array, config: GateConf
     wins = 0.5 * (1 + np.sign(weights @ difference.T))  # (D, N)
     drawn = rng.integers(len(difference), size=wins.shape)
     rates = np.take_along_axis(wins, drawn, axis=1).mean(axis=1)
-    return WinRate(mean=float(wins.mean()), lower=float(np.quantile(rates, 1 - config.confidence)))
+    lower, upper = np.quantile(rates, [1 - config.confidence, config.confidence])
+    return WinRate(mean=float(wins.mean()), lower=float(lower), upper=float(upper))
 
 
 def is_better(rate: WinRate, config: GateConfig) -> str | None:

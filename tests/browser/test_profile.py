@@ -30,7 +30,7 @@ REPORT = {  # as learner/update.py writes it
         "share_kept": 1.0,
     },
     "base": {"median_words": 75.5},
-    "policy": {"median_words": 32.0, "win_rate": 0.82, "win_rate_lower": 0.67},
+    "policy": {"median_words": 32.0, "win_rate": 0.82, "win_rate_lower": 0.67, "win_rate_upper": 0.93},
     "seconds": 750.0,
 }
 

@@ -53,13 +53,14 @@ def test_a_sure_judge_counts_wins_and_ties_half() -> None:
     assert rate.lower < rate.mean
 
 
-def test_the_bound_is_that_of_the_binomial_when_the_judge_is_sure() -> None:
+def test_the_bounds_are_those_of_the_binomial_when_the_judge_is_sure() -> None:
     live = np.zeros((64, len(FEATURE_NAMES)))
     candidate = live.copy()
     candidate[:40, 0], candidate[40:, 0] = 1, -1
     rate = gate.win_rate(certain_judge(), candidate, live, replace(CONFIG, posterior_draws=20_000), seed=0)
-    normal = 40 / 64 - 1.645 * math.sqrt(40 / 64 * 24 / 64 / 64)
-    assert rate.lower == pytest.approx(normal, abs=0.01)
+    reach = 1.645 * math.sqrt(40 / 64 * 24 / 64 / 64)
+    assert rate.lower == pytest.approx(40 / 64 - reach, abs=0.01)
+    assert rate.upper == pytest.approx(40 / 64 + reach, abs=0.01)
 
 
 def test_an_unsure_judge_lets_nothing_through() -> None:
@@ -72,8 +73,8 @@ def test_an_unsure_judge_lets_nothing_through() -> None:
 
 
 def test_better_means_above_one_half() -> None:
-    assert gate.is_better(gate.WinRate(0.7, 0.51), CONFIG) is None
-    assert gate.is_better(gate.WinRate(0.7, 0.50), CONFIG) is not None
+    assert gate.is_better(gate.WinRate(0.7, 0.51, 0.9), CONFIG) is None
+    assert gate.is_better(gate.WinRate(0.7, 0.50, 0.9), CONFIG) is not None
 
 
 def test_sanity_bounds() -> None:

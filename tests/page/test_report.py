@@ -38,7 +38,7 @@ def test_every_refusal_of_the_gate_has_words_of_its_own() -> None:
     config = GateConfig()
     sane = gate.Sanity(0.0, 0.0, 0.0, 1.0, 1.0, 1.0)
     refusals = [
-        gate.is_better(gate.WinRate(0.55, 0.4), config),
+        gate.is_better(gate.WinRate(0.55, 0.4, 0.7), config),
         gate.is_sane(gate.Sanity(1e6, 0, 0, 1, 1, 1), config),
         gate.is_sane(gate.Sanity(0, 9, 0, 1, 1, 1), config),
         gate.is_sane(gate.Sanity(0, 0, 9, 1, 1, 1), config),
