@@ -26,6 +26,7 @@ from learner.modeling.base import BaseModel
 
 log = logging.getLogger(__name__)
 WATCH_EVERY_S = 2.0
+KEEP_BYTES = 2**30  # 40 adapters of the embedded model
 AROUND_FOR_S = 1800.0  # how long after their last message a person's new versions are loaded ahead
 
 
@@ -41,17 +42,19 @@ class Live:
 class Adapters:
     """Loads, keeps and evicts adapters on one base model. Thread-safe.
 
-    At most `keep` adapters stay loaded beyond those that replies are being written with.
+    At most `keep_bytes` of adapters stay loaded beyond those that replies are being written with; the least recently
+    used leave first.
     """
 
-    def __init__(self, store: Store, home: Home, base: BaseModel, engine: Engine, *, keep: int = 8) -> None:
+    def __init__(self, store: Store, home: Home, base: BaseModel, engine: Engine, *, keep_bytes: int = KEEP_BYTES) -> None:
         self._store = store
         self._home = home
         self._base = base
         self._engine = engine
-        self._keep = keep
+        self._keep_bytes = keep_bytes
         self._lock = threading.RLock()
         self._loaded: dict[str, float] = {}  # name -> when it was last asked for (monotonic)
+        self._sizes: dict[str, int] = {}  # name -> bytes
         self._in_use: Counter[str] = Counter()
         self._around: dict[str, float] = {}  # user id -> when they last asked
         self._closing = threading.Event()
@@ -114,6 +117,7 @@ class Adapters:
                 raise Invalid(f"The files of version {version} are not what was published.")
             loaded = aside(lambda: self._base.read_adapter(folder))  # while others' replies are being written
             self._engine.between_steps(lambda: self._base.install_adapter(name, loaded))
+            self._sizes[name] = loaded.size_bytes
             log.info("version %d of %s loaded in %.2f s", version, user_id, time.monotonic() - started)
         self._loaded[name] = time.monotonic()
         self._evict(sparing=name)
@@ -136,14 +140,16 @@ class Adapters:
 
     def _evict(self, sparing: str | None = None) -> None:
         idle = sorted((used, name) for name, used in self._loaded.items() if not self._in_use[name])
-        for _, name in idle[: max(0, len(self._loaded) - self._keep)]:
+        for _, name in idle:
+            if sum(self._sizes.values()) <= self._keep_bytes:
+                return
             if name == sparing:
                 continue
             try:
                 self._engine.between_steps(partial(self._base.remove_adapter, name))
             except GenerationFailed:  # the engine is shutting down and takes its adapters with it
                 return
-            del self._loaded[name]
+            del self._loaded[name], self._sizes[name]
 
     def _row(self, user_id: str, version: int) -> AdapterVersion:
         return self._store.version(user_id, version)

@@ -60,6 +60,11 @@ class LoadedAdapter(NamedTuple):
     settings: LoraSettings
     ready: Adapter | None  # its matrices for decoding, where they are held beside the model
 
+    @property
+    def size_bytes(self) -> int:
+        held = list(self.state.values()) + ([m for f in self.ready.factors for m in f] if self.ready else [])
+        return sum(matrix.numel() * matrix.element_size() for matrix in held)
+
 
 class BaseModel:
     """A loaded base model. Adapters are added beside it and never merged into it.

@@ -107,7 +107,7 @@ def parts(base_model: BaseModel, tmp_path: Path) -> Iterator[Parts]:
     home = Home(tmp_path / "home").create()
     store = Store(home)
     engine = Engine(base_model, max_rows=2)
-    adapters = Adapters(store, home, base_model, engine, keep=2)
+    adapters = Adapters(store, home, base_model, engine, keep_bytes=25 * 10**6)  # two of them
     chat = Chat(home, store, engine, adapters, base_model)
     try:
         yield Parts(home, store, engine, adapters, chat, base_model, store.ensure_user().id)
