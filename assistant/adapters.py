@@ -46,7 +46,9 @@ class Adapters:
     used leave first.
     """
 
-    def __init__(self, store: Store, home: Home, base: BaseModel, engine: Engine, *, keep_bytes: int = KEEP_BYTES) -> None:
+    def __init__(
+        self, store: Store, home: Home, base: BaseModel, engine: Engine, *, keep_bytes: int = KEEP_BYTES
+    ) -> None:
         self._store = store
         self._home = home
         self._base = base

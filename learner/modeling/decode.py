@@ -15,6 +15,7 @@ from dataclasses import dataclass, replace
 from typing import Literal, Protocol
 
 import torch
+from torch.nn import functional as F
 
 from data.errors import AttuneError, Invalid
 from learner.modeling.base import BaseModel
@@ -230,36 +231,40 @@ def sample(
         return drawn
     temperatures = torch.tensor([[settings[i].temperature] for i in warm], device=logits.device)
     chosen = logits if len(warm) == len(settings) else logits[warm]
-    logprobs = torch.log_softmax(chosen / temperatures, dim=-1).cpu()
-    probabilities = logprobs.exp()
-    for row, i in enumerate(warm):
-        if settings[i].top_p < 1:
-            probabilities[row] = _nucleus(probabilities[row], settings[i].top_p)
-        # Each row by itself: what it draws cannot depend on its company.
-        token_id = _inverse_transform(probabilities[row], generators[i])
-        drawn[i] = (token_id, float(logprobs[row, token_id]))
+    probabilities = torch.softmax(chosen / temperatures, dim=-1).cpu()
+    weights = probabilities
+    if any(settings[i].top_p < 1 for i in warm):
+        weights = torch.stack([_nucleus(p, settings[i].top_p) for p, i in zip(probabilities, warm, strict=True)])
+    token_ids = _inverse_transform(weights, [generators[i] for i in warm])
+    logprobs = probabilities[torch.arange(len(warm)), token_ids].log().tolist()
+    for i, token_id, logprob in zip(warm, token_ids.tolist(), logprobs, strict=True):
+        drawn[i] = (token_id, logprob)
     return drawn
 
 
 def _nucleus(probabilities: torch.Tensor, top_p: float) -> torch.Tensor:
     """The most likely tokens that together reach `top_p`, the one that crosses the bound included."""
+    if top_p == 1:
+        return probabilities
     ordered, order = probabilities.sort(descending=True)
     outside = ordered.cumsum(0) - ordered >= top_p
     return probabilities.index_fill(0, order[outside], 0.0)
 
 
-def _inverse_transform(probabilities: torch.Tensor, generator: torch.Generator) -> int:
-    """Draw an index from weights `(V,)` with one uniform number: first the block it falls into, then its place there.
+def _inverse_transform(weights: torch.Tensor, generators: Sequence[torch.Generator]) -> torch.Tensor:
+    """Draw an index `(rows,)` from weights `(rows, V)` with one uniform number a row.
 
+    First the block that it falls into, then its place there: adding up a whole vocabulary term by term takes longer.
     torch.multinomial's use of the generator depends on the vocabulary's layout, this does not.
     """
-    missing = -len(probabilities) % BLOCK
-    blocks = torch.nn.functional.pad(probabilities, (0, missing)).view(-1, BLOCK).double()
-    ends = blocks.sum(dim=1).cumsum(0)
-    draw = torch.rand((), generator=generator, dtype=torch.float64) * ends[-1]
-    block = int(torch.searchsorted(ends, draw, right=True).clamp(max=len(ends) - 1))
-    before = ends[block - 1] if block else 0.0
-    within = blocks[block].cumsum(0)
-    place = int(torch.searchsorted(within, draw - before, right=True))
-    # Rounding can put the draw a hair behind the end of its block: never onto a token without weight.
-    return block * BLOCK + min(place, int(blocks[block].nonzero()[-1]))
+    rows = torch.arange(len(weights))
+    blocks = F.pad(weights, (0, -weights.shape[1] % BLOCK)).view(len(weights), -1, BLOCK)
+    ends = blocks.sum(dim=-1).double().cumsum(-1)
+    draws = torch.stack([torch.rand(1, generator=g, dtype=torch.float64) for g in generators]) * ends[:, -1:]
+    block = torch.searchsorted(ends, draws, right=True).clamp(max=ends.shape[1] - 1)
+    before = torch.where(block > 0, ends.gather(1, (block - 1).clamp(min=0)), 0.0)
+    inside = blocks[rows, block[:, 0]]
+    place = torch.searchsorted(inside.double().cumsum(-1), draws - before, right=True)
+    # Rounding can put a draw a hair behind the end of its block: never onto a token without weight.
+    last = BLOCK - 1 - (inside > 0).int().flip(-1).argmax(dim=-1, keepdim=True)
+    return (block * BLOCK + torch.minimum(place, last))[:, 0]
