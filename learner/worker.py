@@ -8,7 +8,6 @@ after it.
 from __future__ import annotations
 
 import argparse
-import gc
 import logging
 import os
 import signal
@@ -21,7 +20,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import psutil
-import torch
 
 from data.errors import AttuneError, Conflict, TakenBack
 from data.evidence import load_evidence
@@ -31,6 +29,7 @@ from data.prompts import context_key
 from data.schema import migrate
 from data.store import Store
 from data.types import BASE_VERSION, Evidence, LearningRun, Reply, RunState, User
+from learner import memory
 from learner.config import LearnerConfig, with_overrides
 from learner.modeling import lora
 from learner.modeling.base import BaseModel, load_base
@@ -194,9 +193,7 @@ class Learner:
         finally:
             self.interruptible = False
             del base
-            gc.collect()
-            if torch.cuda.is_available():
-                torch.cuda.empty_cache()
+            memory.give_back()
 
     def snapshot(
         self, run: LearningRun, evidence: Evidence, base: BaseModel, config: LearnerConfig, monitor: _StoreMonitor
