@@ -12,7 +12,7 @@ from data.errors import Invalid
 from data.types import Turn
 from learner.config import LoraSettings
 from learner.modeling import lora
-from learner.modeling.base import BaseModel, load_base
+from learner.modeling.base import BaseModel, Weights, load_base
 from learner.modeling.decode import Decoder, ReadFailed, SamplingSettings
 from learner.modeling.embedded import EMBEDDED_FOLDER
 from learner.modeling.key_values import PrefixCache
@@ -255,9 +255,10 @@ def test_a_model_that_only_serves_holds_adapters_beside_it(llama: BaseModel, tmp
     llama.remove_adapter("wrapped")
 
 
-def test_quick_weights_say_what_the_quantised_model_says(models_dir: Path) -> None:
+@pytest.mark.parametrize("weights", ["dequantised", "4bit"])
+def test_quick_weights_say_what_the_quantised_model_says(models_dir: Path, weights: Weights) -> None:
     """The packed products and the int8 output layer against the same NF4 values in float32, on the embedded model."""
-    serving = load_base("embedded", models_dir, device="cpu", weights="dequantised", trainable=False)
+    serving = load_base("embedded", models_dir, device="cpu", weights=weights, trainable=False)
     exact = load_base("embedded", models_dir, device="cpu", weights="dequantised", dtype=torch.float32)
     ids = prompts(exact, ["Tell me about the sea and the ships on it."])[0]
     reply = say(Decoder(exact), ids, None)
