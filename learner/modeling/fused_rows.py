@@ -26,6 +26,7 @@ class _Row:
     adapter: Adapter | None
     name: str | None  # of the adapter
     scope: Hashable
+    prompt_length: int
     computed: int = 0  # how many of the tokens have keys and values
 
 
@@ -61,7 +62,7 @@ class FusedRows:
         if adapter is not None and adapter not in self._adapters:
             self._adapters[adapter] = self._adapter_of(adapter)
         ready = self._adapters[adapter] if adapter is not None else None
-        row = _Row(handle, list(prompt), ready, adapter, scope)
+        row = _Row(handle, list(prompt), ready, adapter, scope, len(prompt))
         if self._prefixes is not None and scope is not None:
             # The last token is always computed: its logits are what is asked for.
             known, states = self._prefixes.longest((scope, adapter), prompt[:-1])
@@ -75,9 +76,9 @@ class FusedRows:
         if slot is None:
             return
         row = self._rows[slot]
-        if self._prefixes is not None and row.scope is not None:
+        if self._prefixes is not None and row.scope is not None and row.computed > row.prompt_length:
             states = self._key_values.copy_out(slot, row.computed)
-            self._prefixes.put((row.scope, row.name), row.tokens[: row.computed], states)
+            self._prefixes.put((row.scope, row.name), row.tokens[: row.computed], row.prompt_length, states)
         if (
             slot < self._ready
         ):  # the last of those that write takes its place, and leaves one to those that read

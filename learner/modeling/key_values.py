@@ -58,6 +58,7 @@ class KeyValues:
 @dataclass
 class _Kept:
     tokens: list[int]
+    prompt_length: int  # how many of them were asked, not written
     key_values: torch.Tensor
 
     @property
@@ -68,8 +69,10 @@ class _Kept:
 class PrefixCache:
     """Key/value states of replies that have ended, so that the next turn computes only what is new.
 
-    Entries are found by `scope` (whose conversation, under which adapter: nobody's text speeds up anybody else's) and
-    by the tokens that they share with a prompt. The least recently used ones leave beyond `max_bytes`.
+    Entries are found by `scope` (whose conversation, under which adapter: nobody's text speeds up anybody else's). One
+    counts for a prompt that goes on from its reply, not for one that asks the same again or merely begins alike: how a
+    prompt was read shows in the last digits, and the same question with the same seed is to get the same reply. The
+    least recently used entries leave beyond `max_bytes`.
     """
 
     def __init__(self, max_bytes: int) -> None:
@@ -81,12 +84,9 @@ class PrefixCache:
     def size_bytes(self) -> int:
         return sum(int(kept.size) for _, kept in self._entries.values())
 
-    def put(self, scope: Hashable, tokens: list[int], key_values: torch.Tensor) -> None:
-        """Keep a row. Earlier entries that it continues are dropped: it holds what they held."""
-        for key, (other, kept) in list(self._entries.items()):
-            if other == scope and tokens[: len(kept.tokens)] == kept.tokens:
-                del self._entries[key]
-        self._entries[self._next] = (scope, _Kept(tokens, key_values))
+    def put(self, scope: Hashable, tokens: list[int], prompt_length: int, key_values: torch.Tensor) -> None:
+        """Keep a row: its prompt and what was written of the reply."""
+        self._entries[self._next] = (scope, _Kept(tokens, prompt_length, key_values))
         self._next += 1
         while self.size_bytes > self._max_bytes:
             self._entries.popitem(last=False)
@@ -95,7 +95,10 @@ class PrefixCache:
         """How many of the first `tokens` are known, and the states that hold them."""
         best, found = 0, None
         for key, (other, kept) in self._entries.items():
-            if other == scope and (shared := _shared(kept.tokens, tokens)) > best:
+            if other != scope:
+                continue
+            shared = _shared(kept.tokens, tokens)
+            if shared > max(best, kept.prompt_length):
                 best, found = shared, key
         if found is None:
             return 0, None

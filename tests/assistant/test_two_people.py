@@ -58,6 +58,7 @@ class Ann:
             "POST /v1/learner/runs/{run_id}/cancel": [(None, 404)],
             "PUT /v1/profile/notes": [({"notes": []}, 200)],
             "PATCH /v1/profile/settings": [({"temperature": 0.1}, 200)],
+            "PUT /v1/profile/learnt/{feature}": [({"enabled": False}, 200)],  # of what may be learnt of himself
             "POST /v1/profile/rollback": [({"version": 1}, 404)],
             "POST /v1/profile/import": [(None, 400)],
             "POST /v1/profile/reset": [({"what": "all", "erase_now": True}, 200)],
@@ -113,7 +114,7 @@ def attempted(
     got = {}
     for (method, path, i), (body, _) in expected(operations, hers).items():
         answer = bob.request(
-            method, path.format(**hers.ids), json=body, headers=ZIP if path.endswith("/import") else None
+            method, path.format(**hers.ids, feature="log_length"), json=body, headers=ZIP if path.endswith("/import") else None
         )
         got[method, path, i] = answer.status_code
         if answer.status_code == 404:
@@ -124,7 +125,7 @@ def attempted(
 def all_of(client: httpx.Client, operations: list[tuple[str, str]], hers: Ann) -> dict[str, Any]:
     """Everything that Ann can read of hers."""
     return {
-        path: client.get(path.format(**hers.ids), params={"q": "pangolin"}).json()
+        path: client.get(path.format(**hers.ids, feature="log_length"), params={"q": "pangolin"}).json()
         for method, path in operations
         if method == "GET" and path not in OPEN_TO_READ and not path.endswith("/export")
     }
