@@ -58,7 +58,9 @@ class Ann:
             "POST /v1/learner/runs/{run_id}/cancel": [(None, 404)],
             "PUT /v1/profile/notes": [({"notes": []}, 200)],
             "PATCH /v1/profile/settings": [({"temperature": 0.1}, 200)],
-            "PUT /v1/profile/learnt/{feature}": [({"enabled": False}, 200)],  # of what may be learnt of himself
+            "PUT /v1/profile/learnt/{feature}": [
+                ({"enabled": False}, 200)
+            ],  # of what may be learnt of himself
             "POST /v1/profile/rollback": [({"version": 1}, 404)],
             "POST /v1/profile/import": [(None, 400)],
             "POST /v1/profile/reset": [({"what": "all", "erase_now": True}, 200)],
@@ -114,7 +116,10 @@ def attempted(
     got = {}
     for (method, path, i), (body, _) in expected(operations, hers).items():
         answer = bob.request(
-            method, path.format(**hers.ids, feature="log_length"), json=body, headers=ZIP if path.endswith("/import") else None
+            method,
+            path.format(**hers.ids, feature="log_length"),
+            json=body,
+            headers=ZIP if path.endswith("/import") else None,
         )
         got[method, path, i] = answer.status_code
         if answer.status_code == 404:
