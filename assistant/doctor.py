@@ -64,7 +64,7 @@ def place(device: str) -> str:
 
 def load_model(home: Home, model: str, device: str, loaded: list[Any]) -> Check:
     """Load the base model, for the checks after this one, into `loaded`."""
-    from learner.modeling.base import load_base
+    from learner.modeling.loading import load_base
 
     base = load_base(model, home.models_dir, device)
     loaded.append(base)

@@ -116,7 +116,7 @@ def serve(options: Options, home: Home) -> None:
         listening = bind(options.host, options.port)
         options = replace(options, port=listening.getsockname()[1])
         from assistant.cores import aside
-        from learner.modeling.base import load_base
+        from learner.modeling.loading import load_base
 
         base = aside(lambda: load_base(options.model, home.models_dir, options.device, trainable=False))
         _serve(build_app(home, store, base, options), listening, options)

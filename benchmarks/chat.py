@@ -38,8 +38,9 @@ from benchmarks import chat_peers
 from benchmarks.results import Result, report
 from data.home import CHECKOUT
 from learner.config import LoraSettings
-from learner.modeling.base import BaseModel, load_base
+from learner.modeling.base import BaseModel
 from learner.modeling.decode import SamplingSettings
+from learner.modeling.loading import load_base
 from learner.modeling.lora import save_adapter
 
 MODELS = CHECKOUT / "build" / "bench" / "models"

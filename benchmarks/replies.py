@@ -21,8 +21,9 @@ import torch
 from data.home import CHECKOUT, Home
 from data.prompts import prompt_table
 from data.types import Reply, Turn
-from learner.modeling.base import BaseModel, load_base
+from learner.modeling.base import BaseModel
 from learner.modeling.decode import SamplingSettings
+from learner.modeling.loading import load_base
 from learner.policy.rollouts import sample_replies
 from learner.policy.sequences import batch_sequences, evaluate_policy
 

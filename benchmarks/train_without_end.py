@@ -11,7 +11,7 @@ from pathlib import Path
 import torch
 
 from learner.config import LoraSettings
-from learner.modeling.base import load_base
+from learner.modeling.loading import load_base
 from learner.policy.sequences import batch_sequences, evaluate_policy
 
 

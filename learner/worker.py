@@ -32,8 +32,9 @@ from data.types import BASE_VERSION, Evidence, LearningRun, Reply, RunState, Use
 from learner import memory
 from learner.config import LearnerConfig, with_overrides
 from learner.modeling import lora
-from learner.modeling.base import BaseModel, load_base
+from learner.modeling.base import BaseModel
 from learner.modeling.decode import SamplingSettings
+from learner.modeling.loading import load_base
 from learner.monitor import Cancelled
 from learner.policy.contexts import within
 from learner.policy.ppo import LearningError

@@ -10,8 +10,9 @@ import pytest
 import torch
 
 from data.home import CHECKOUT, Home
-from learner.modeling.base import BaseModel, load_base
+from learner.modeling.base import BaseModel
 from learner.modeling.embedded import EMBEDDED, EMBEDDED_FOLDER, prepare_embedded
+from learner.modeling.loading import load_base
 from tests.tiny_models import save_tiny_model
 
 

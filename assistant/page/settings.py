@@ -129,8 +129,8 @@ class Account:
             raise Conflict("Only an admin may add or remove people.")
 
     def _is_admin(self, person: User) -> bool:
-        now = next((user for user in self.store.list_users() if user.id == person.id), None)
-        return now is not None and now.is_admin and now.password_hash is not None
+        now = self.store.user(person.id)
+        return now.is_admin and now.password_hash is not None
 
     def _done(self, event: gr.EventData, request: gr.Request, act: Callable[[User, View], View]) -> View:
         asked = event._data if isinstance(event._data, dict) else {}

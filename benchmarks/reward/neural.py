@@ -8,7 +8,7 @@ from benchmarks.reward.rows import REPORTED_SEED, Row, summarised
 from benchmarks.reward.trial import Trial
 from data.home import Home
 from learner.config import NeuralRewardConfig
-from learner.modeling.base import load_base
+from learner.modeling.loading import load_base
 from learner.reward.model import fit
 from learner.reward.neural import train_neural
 

@@ -1,14 +1,4 @@
-"""One causal language model in 4 bits, with its tokenizer, chat template and adapters.
-
-The weights are quantised with bitsandbytes (NF4, double quantisation, compute in bfloat16). How they are held then:
-
-- ``4bit``: packed, as quantised. Always so on CUDA.
-- ``dequantised``: on a CPU, a bfloat16 copy made *from the NF4 weights*: the same function, quicker to train, more
-  memory (two bytes a weight instead of about half a byte).
-
-On a CPU with AVX512-BF16, bitsandbytes 0.50.2 repacks each layer at its first forward pass in eval mode, and from
-then on gradients do not flow through it, silently. `load_base` switches that off on every layer unless the model
-only serves (`trainable=False`); `learner.modeling.checks.gradient_check` measures it.
+"""One causal language model with its tokenizer, chat template and adapters; loading.py makes it.
 
 A model that only serves holds its adapters as plain matrices beside the decoder's forward pass where that knows the
 architecture (`network`): they come and go without a change to the model. Everywhere else PEFT holds them.
@@ -16,41 +6,24 @@ architecture (`network`): they come and go without a change to the model. Everyw
 
 from __future__ import annotations
 
-import hashlib
-import json
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
-import bitsandbytes as bnb
-import psutil
 import torch
 from peft import PeftModel, get_peft_model
 from peft.tuners.tuners_utils import BaseTunerLayer
 from peft.utils import set_peft_model_state_dict
 from torch import nn
-from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, BitsAndBytesConfig
-from transformers.utils import logging as transformers_logging
 
-from data.adapter_files import file_sha256
 from data.errors import Invalid
 from data.types import BaseSpec, Turn
 from learner.config import LoraSettings
 from learner.modeling import lora
-from learner.modeling.embedded import EMBEDDED, convert_gguf, prepare_embedded
-from learner.modeling.network import JOINED, Network, PackedProjections, is_supported
-from learner.modeling.projections import can_pack, pack
+from learner.modeling.network import Network
 from learner.modeling.stacked import Adapter, ready_adapter
-
-Weights = Literal["auto", "4bit", "dequantised"]
-
-# A template for models that bring none: the plainest that still marks who speaks.
-PLAIN_TEMPLATE = (
-    "{% for m in messages %}{{ m['role'] + ': ' + m['content'] + '\n' }}{% endfor %}"
-    "{% if add_generation_prompt %}{{ 'assistant: ' }}{% endif %}"
-)
 
 
 class LoadedAdapter(NamedTuple):
@@ -249,152 +222,6 @@ class BaseModel:
         return self.model.get_output_embeddings()(hidden)
 
 
-def load_base(
-    model: str,
-    models_dir: Path,
-    device: str = "auto",
-    weights: Weights = "auto",
-    trainable: bool = True,
-    dtype: torch.dtype = torch.bfloat16,
-) -> BaseModel:
-    """Load `model` (``embedded``, a folder, a GGUF file or a cached hub id) in 4 bits.
-
-    With `trainable=False` the model only serves: adapters are loaded and removed without touching it.
-
-    `dtype` is what a dequantised copy computes in (float32 for comparisons that must not round). Raises Invalid in
-    one line where there is no such model or it is not a causal language model.
-    """
-    folder = _locate(model, models_dir)
-    place = _device(device)
-    transformers_logging.disable_progress_bar()
-    quantisation = BitsAndBytesConfig(
-        load_in_4bit=True,
-        bnb_4bit_quant_type="nf4",
-        bnb_4bit_use_double_quant=True,
-        bnb_4bit_compute_dtype=torch.bfloat16,
-    )
-    try:
-        tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
-        network = AutoModelForCausalLM.from_pretrained(
-            folder,
-            quantization_config=quantisation,
-            dtype=torch.bfloat16,
-            device_map={"": place} if place.type == "cuda" else None,
-            trust_remote_code=False,
-            use_safetensors=True,
-        )
-    except (OSError, ValueError, KeyError, RuntimeError, AssertionError) as error:
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise Invalid(f"The model {model!r} cannot be loaded: {reason}") from error
-    if not tokenizer.chat_template:
-        tokenizer.chat_template = PLAIN_TEMPLATE
-    network.eval()
-    network.requires_grad_(False)
-    spec = _spec(model, folder, network, tokenizer, models_dir)
-    held_as = _held_as(weights, place, network)
-    layers = {path: m for path, m in network.named_modules() if isinstance(m, bnb.nn.Linear4bit)}
-    if held_as == "dequantised":
-        dequantise(network, dtype)
-    elif trainable:
-        keep_gradients(network)
-    decoding = None
-    if is_supported(network.config):
-        # On a CPU that only serves, packed weights beside the copy make single tokens quicker.
-        quick = held_as == "dequantised" and not trainable and dtype == torch.bfloat16
-        decoding = Network(network, _packed(layers) if quick else None, int8_output=quick)
-    return BaseModel(network, tokenizer, spec, place, held_as, decoding, trainable)
-
-
-def _packed(layers: dict[str, bnb.nn.Linear4bit]) -> PackedProjections:
-    """Packed weights of the projections for which this CPU has a kernel; uses up the 4-bit layers."""
-    parents = dict.fromkeys(path.rpartition(".")[0] for path in layers)
-    groups = [tuple(f"{parent}.{leaf}" for leaf in joined) for parent in parents for joined in JOINED]
-    return {
-        group: pack([layers[path] for path in group])
-        for group in groups
-        if all(path in layers for path in group) and can_pack([layers[path] for path in group])
-    }
-
-
-def keep_gradients(network: nn.Module) -> None:
-    """Keep bitsandbytes from repacking layers on a CPU: gradients do not flow through its packed kernel."""
-    for module in network.modules():
-        if isinstance(module, bnb.nn.Linear4bit):
-            module.support_avx512bf16_for_cpu = False
-
-
-def dequantise(network: nn.Module, dtype: torch.dtype = torch.bfloat16) -> None:
-    """Replace every 4-bit layer by a plain one that holds the same NF4 values in `dtype`."""
-    for parent in list(network.modules()):
-        for name, layer in list(parent.named_children()):
-            if isinstance(layer, bnb.nn.Linear4bit):
-                setattr(parent, name, dequantised_layer(layer, dtype))
-    network.is_quantized = False
-    network.is_loaded_in_4bit = False
-    network.quantization_method = None
-    if hasattr(network.config, "quantization_config"):
-        del network.config.quantization_config
-    network.to(dtype)
-
-
-def dequantised_layer(layer: bnb.nn.Linear4bit, dtype: torch.dtype) -> nn.Linear:
-    values = bnb.functional.dequantize_4bit(layer.weight.data, layer.weight.quant_state).to(dtype)
-    plain = nn.Linear(layer.in_features, layer.out_features, bias=layer.bias is not None, device="meta")
-    plain.weight = nn.Parameter(values, requires_grad=False)
-    if layer.bias is not None:
-        plain.bias = nn.Parameter(layer.bias.data.to(dtype), requires_grad=False)
-    return plain
-
-
-def _locate(model: str, models_dir: Path) -> str:
-    """A folder that transformers reads, or the hub id as given (looked up in the local cache only)."""
-    if model == EMBEDDED:
-        return str(prepare_embedded(models_dir))
-    path = Path(model).expanduser()
-    if path.suffix == ".gguf":
-        if not path.is_file():
-            raise Invalid(f"There is no model file {path}.")
-        target = models_dir / f"{path.stem}-{file_sha256(path)[:8]}"
-        if not (target / "config.json").exists():
-            models_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
-            convert_gguf(path.resolve(), target)
-        return str(target)
-    if path.is_dir():
-        return str(path)
-    if path.is_absolute() or model.startswith((".", "~")) or model.count("/") != 1:
-        raise Invalid(
-            f"There is no model {model!r}: name a folder, a .gguf file, a hub id (owner/name) or embedded."
-        )
-    from huggingface_hub import snapshot_download
-
-    try:
-        return str(snapshot_download(model, local_files_only=True))
-    except Exception as error:
-        raise Invalid(
-            f"The model {model!r} is not on this machine: fetch it first with `python launch.py fetch-model {model}`."
-        ) from error
-
-
-def _device(name: str) -> torch.device:
-    if name == "auto":
-        name = "cuda" if torch.cuda.is_available() else "cpu"
-    if name not in ("cpu", "cuda"):
-        raise Invalid(f"There is no device {name!r}: choose auto, cpu or cuda.")
-    if name == "cuda" and not torch.cuda.is_available():
-        raise Invalid("No CUDA device was found: choose --device cpu, or check the driver with `nvidia-smi`.")
-    return torch.device("cuda", 0) if name == "cuda" else torch.device("cpu")
-
-
-def _held_as(weights: Weights, device: torch.device, network: nn.Module) -> str:
-    if device.type == "cuda" or weights == "4bit":
-        return "4bit"
-    if weights == "dequantised":
-        return "dequantised"
-    count = sum(m.in_features * m.out_features for m in network.modules() if isinstance(m, bnb.nn.Linear4bit))
-    # Two bytes a weight, and as much again left free for the learner's own copy.
-    return "dequantised" if psutil.virtual_memory().available > 4 * count + 2**30 else "4bit"
-
-
 def _end_of_turn_id(tokenizer: Any) -> int:
     """The token with which the chat template closes a reply; not every model's end of turn is its end of text."""
     reply = "reply"
@@ -420,40 +247,3 @@ def _eos_ids(model: nn.Module, tokenizer: Any) -> set[int]:
 
 def _decoder_of(model: nn.Module) -> nn.Module:
     return model.get_decoder() if hasattr(model, "get_decoder") else model.base_model
-
-
-def _spec(model: str, folder: str, network: nn.Module, tokenizer: Any, models_dir: Path) -> BaseSpec:
-    shapes = {
-        path: (module.out_features, module.in_features)
-        for path, module in network.named_modules()
-        if isinstance(module, bnb.nn.Linear4bit)
-    }
-    config = AutoConfig.from_pretrained(folder)
-    return BaseSpec(
-        id=model,
-        revision=str(getattr(config, "_commit_hash", None) or ""),
-        weights_sha256=_weights_sha256(Path(folder), models_dir),
-        template_sha256=hashlib.sha256(str(tokenizer.chat_template).encode()).hexdigest(),
-        linear_shapes=shapes,
-    )
-
-
-def _weights_sha256(folder: Path, models_dir: Path) -> str:
-    """Over all safetensors files of the model; remembered by path, size and time, for it reads gigabytes."""
-    files = sorted(folder.glob("*.safetensors"))
-    stamp = [[str(f.resolve()), f.stat().st_size, f.stat().st_mtime_ns] for f in files]
-    memory = models_dir / "hashes.json"
-    try:
-        known = json.loads(memory.read_text())
-    except (OSError, ValueError):
-        known = {}
-    entry = known.get(str(folder.resolve()))
-    if entry and entry["files"] == stamp:
-        return str(entry["sha256"])
-    digest = hashlib.sha256()
-    for file in files:
-        digest.update(f"{file.name} {file_sha256(file)}\n".encode())
-    known[str(folder.resolve())] = {"files": stamp, "sha256": digest.hexdigest()}
-    models_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
-    memory.write_text(json.dumps(known))
-    return digest.hexdigest()

@@ -6,7 +6,7 @@ import bitsandbytes as bnb
 import torch
 from torch import nn
 
-from learner.modeling.base import dequantised_layer
+from learner.modeling.weights import dequantised_layer
 
 
 def gradient_check(device: str = "cpu", keep_gradients: bool = True, seed: int = 0) -> float:

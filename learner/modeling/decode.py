@@ -69,13 +69,6 @@ class ReadFailed(AttuneError):
 class RowStates(Protocol):
     """What the rows have been computed to, and how they are computed further."""
 
-    @property
-    def active(self) -> int:
-        """Rows that were added and not removed."""
-
-    def adapters_in_use(self) -> set[str]:
-        """Adapters that rows are being written with."""
-
     def add(self, handle: int, prompt: list[int], adapter: str | None, scope: Hashable) -> None:
         """Add a row. Invalid where there is no such adapter."""
 
@@ -124,10 +117,6 @@ class Decoder:
     @property
     def active(self) -> int:
         return len(self._rows)
-
-    def adapters_in_use(self) -> set[str]:
-        """Adapters that rows are being written with: they must not be removed now."""
-        return self._states.adapters_in_use()
 
     @torch.inference_mode()
     def add(

@@ -51,13 +51,6 @@ class FusedRows:
         self._key_values = network.key_values()
         self._stack: Stack | None = None
 
-    @property
-    def active(self) -> int:
-        return len(self._rows)
-
-    def adapters_in_use(self) -> set[str]:
-        return {row.name for row in self._rows if row.name is not None}
-
     def add(self, handle: int, prompt: list[int], adapter: str | None, scope: Hashable) -> None:
         if adapter is not None and adapter not in self._adapters:
             self._adapters[adapter] = self._adapter_of(adapter)
@@ -89,7 +82,7 @@ class FusedRows:
             slot = self._ready
         self._put(len(self._rows) - 1, slot)
         self._rows.pop()
-        self._adapters = {name: self._adapters[name] for name in self.adapters_in_use()}
+        self._adapters = {row.name: row.adapter for row in self._rows if row.name and row.adapter}
         if not self._rows:
             self._key_values, self._stack = self._network.key_values(), None
 

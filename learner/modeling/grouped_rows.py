@@ -144,14 +144,6 @@ class GroupedRows:
         self._groups: dict[str | None, _Group] = {}
         self._waiting: list[tuple[_Row, list[int], str | None]] = []
 
-    @property
-    def active(self) -> int:
-        return len(self._waiting) + sum(len(group.rows) for group in self._groups.values())
-
-    def adapters_in_use(self) -> set[str]:
-        names = {*self._groups, *(name for _, _, name in self._waiting)}
-        return {name for name in names if name is not None}
-
     def add(self, handle: int, prompt: list[int], adapter: str | None, scope: Hashable) -> None:
         with self._base.using(adapter):  # Invalid where there is none, before anything else knows of the row
             pass

@@ -182,7 +182,7 @@ class Network:
                 [getattr(getattr(layer, name), leaf) for leaf in joined], packed.get(paths)
             )
             self.projections.append(
-                ProjectionNames(paths, projection.in_features, tuple(projection.out_features))
+                ProjectionNames(paths, projection.in_features, projection.out_features)
             )
             made.append(projection)
         return _Layer(

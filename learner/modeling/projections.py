@@ -19,6 +19,7 @@ from torch import nn
 from torch.nn import functional as F
 
 PACKED_ROWS = 16  # up to here the packed product is the quicker one
+KERNEL: Any = getattr(lib, "gemv_4bit_inference_cpu_nf4_bf16", None)
 INT8_ROWS = 4  # the same for the output layer's int8 copy
 
 
@@ -44,16 +45,12 @@ class Packed:
     def __call__(self, x: torch.Tensor) -> torch.Tensor:
         """x `(T, in)` bfloat16, rows contiguous -> `(T, out)` bfloat16."""
         y = x.new_empty(x.shape[0], self.out_features)
-        _kernel()(
+        KERNEL(
             ctypes.c_int64(x.shape[0]), self._out, self._in,
             ctypes.c_void_p(x.data_ptr()), self._weight_at, self._absmax_at, ctypes.c_void_p(y.data_ptr()),
             self._blocksize, self._in, self._out,
         )  # fmt: skip
         return y
-
-
-def _kernel() -> Any:
-    return lib.gemv_4bit_inference_cpu_nf4_bf16
 
 
 class Projection:
@@ -66,7 +63,7 @@ class Projection:
     def __init__(self, layers: Sequence[nn.Module], packed: Packed | None = None) -> None:
         self.layers = list(layers)
         self.packed = packed
-        self.out_features = [int(layer.out_features) for layer in layers]
+        self.out_features = sum(int(layer.out_features) for layer in layers)
         self.in_features = int(layers[0].in_features)
         self.weight: torch.Tensor | None = None
         self.bias: torch.Tensor | None = None
@@ -106,7 +103,7 @@ def can_pack(layers: Sequence[nn.Module]) -> bool:
     """Whether this CPU and these layers' shapes are what the packed kernel takes."""
     return (
         has_avx512bf16()
-        and hasattr(lib, "gemv_4bit_inference_cpu_nf4_bf16")
+        and KERNEL is not None
         and all(
             isinstance(layer, bnb.nn.Linear4bit)
             and layer.weight.device.type == "cpu"

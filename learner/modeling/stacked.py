@@ -32,11 +32,11 @@ class Adapter(NamedTuple):
 
 
 class ProjectionNames(NamedTuple):
-    """Which of the base's linear layers a projection is made of, and their sizes."""
+    """Which of the base's linear layers a projection is made of, and its size."""
 
     paths: tuple[str, ...]  # as in BaseSpec.linear_shapes
     in_features: int
-    out_features: tuple[int, ...]
+    out_features: int
 
 
 def ready_adapter(
@@ -98,7 +98,7 @@ class Stack:
             for p, r in zip(self._projections, ranks, strict=True)
         ]
         self._b = [
-            torch.zeros(self._room, r, sum(p.out_features), device=self._device)
+            torch.zeros(self._room, r, p.out_features, device=self._device)
             for p, r in zip(self._projections, ranks, strict=True)
         ]
 

@@ -17,8 +17,9 @@ from data.errors import AttuneError, Invalid
 from data.types import Turn
 from learner.config import LearnerConfig, LoraSettings, with_overrides
 from learner.modeling import embedded, lora
-from learner.modeling.base import PLAIN_TEMPLATE, BaseModel, load_base
+from learner.modeling.base import BaseModel
 from learner.modeling.checks import gradient_check
+from learner.modeling.loading import PLAIN_TEMPLATE, load_base
 from learner.policy.sequences import batch_sequences, evaluate_policy
 from tests.tiny_models import save_tiny_model
 

@@ -12,11 +12,13 @@ from data.errors import Invalid
 from data.types import Turn
 from learner.config import LoraSettings
 from learner.modeling import lora
-from learner.modeling.base import BaseModel, Weights, load_base
+from learner.modeling.base import BaseModel
 from learner.modeling.decode import Decoder, ReadFailed, SamplingSettings
 from learner.modeling.embedded import EMBEDDED_FOLDER
 from learner.modeling.key_values import PrefixCache
+from learner.modeling.loading import load_base
 from learner.modeling.network import Network, Part
+from learner.modeling.weights import Weights
 from learner.policy.rollouts import sample_replies
 from learner.policy.sequences import batch_sequences, evaluate_policy
 from tests.modeling.test_decode import run
