@@ -12,6 +12,9 @@ from typing import Any, Literal, TypeVar, get_args, get_type_hints
 
 from data.errors import Invalid
 
+# "none" leaves it at the warm start, for comparison
+Algorithm = Literal["ppo", "reinforce", "dpo", "none"]
+
 
 @dataclass(frozen=True)
 class LoraSettings:
@@ -80,6 +83,17 @@ class PPOConfig:
 
 
 @dataclass(frozen=True)
+class DPOConfig:
+    """Direct preference optimisation, the algorithm beside PPO that needs neither rollouts nor a reward model."""
+
+    beta: float = 0.1  # Rafailov et al. 2023
+    learning_rate: float = 1e-4  # for LoRA; half of PPO's, for every pair is seen several times
+    epochs: int = 3
+    batch_size: int = 8  # pairs
+    micro_batch_size: int = 4  # pairs that are on the device at once; memory only, not the result
+
+
+@dataclass(frozen=True)
 class NeuralRewardConfig:
     """The neural kind of reward model (learner/reward/neural.py)."""
 
@@ -117,7 +131,9 @@ class GateConfig:
 class LearnerConfig:
     lora: LoraSettings = field(default_factory=LoraSettings)
     warm_start: WarmStartConfig = field(default_factory=WarmStartConfig)
+    algorithm: Algorithm = "ppo"
     ppo: PPOConfig = field(default_factory=PPOConfig)
+    dpo: DPOConfig = field(default_factory=DPOConfig)
     gate: GateConfig = field(default_factory=GateConfig)
     neural: NeuralRewardConfig = field(default_factory=NeuralRewardConfig)
     start_from: Literal["base", "live"] = "base"  # base: a retracted rating is truly gone from the next version

@@ -30,18 +30,20 @@ from data.schema import migrate
 from data.store import Store
 from data.types import BASE_VERSION, Evidence, LearningRun, Reply, RunState, User
 from learner import memory
+from learner.budgets import Budgets
 from learner.config import LearnerConfig, with_overrides
 from learner.modeling import lora
 from learner.modeling.base import BaseModel
 from learner.modeling.decode import SamplingSettings
 from learner.modeling.loading import load_base
-from learner.monitor import Cancelled
+from learner.monitor import Cancelled, Monitor
 from learner.policy.contexts import within
-from learner.policy.ppo import LearningError
 from learner.policy.rollouts import sample_replies
+from learner.policy.task import LearningError
 from learner.publish import publish
 from learner.reward.muting import STATED
-from learner.update import Candidate, Snapshot, update
+from learner.snapshot import Snapshot
+from learner.update import Candidate, update
 
 log = logging.getLogger("attune.learner")
 
@@ -197,7 +199,7 @@ class Learner:
             memory.give_back()
 
     def snapshot(
-        self, run: LearningRun, evidence: Evidence, base: BaseModel, config: LearnerConfig, monitor: _StoreMonitor
+        self, run: LearningRun, evidence: Evidence, base: BaseModel, config: LearnerConfig, monitor: Monitor
     ) -> Snapshot:
         number = self.store.live_version(run.user_id)
         live = None  # also for a version made for another base model: then the base is what answers here
@@ -207,7 +209,7 @@ class Learner:
         settings = self.store.settings(run.user_id)
         return Snapshot(
             evidence=evidence,
-            base_replies=self.base_replies(evidence, base, config, monitor),
+            base_replies=self.base_replies(run, evidence, base, config, monitor),
             system_prompt=str(settings["system_prompt"]),
             reward_kind=settings["reward_model"],
             muted=tuple(name for name in STATED if name in settings["muted"]),
@@ -218,7 +220,7 @@ class Learner:
         )
 
     def base_replies(
-        self, evidence: Evidence, base: BaseModel, config: LearnerConfig, monitor: _StoreMonitor
+        self, run: LearningRun, evidence: Evidence, base: BaseModel, config: LearnerConfig, monitor: Monitor
     ) -> dict[str, list[Reply]]:
         """What the base says to every context of the feedback; sampled once and remembered."""
         ppo = config.ppo
@@ -237,7 +239,7 @@ class Learner:
             replies = [r.reply for r in sample_replies(base, None, queries, settings, seeds)]
             for i, name in enumerate(names):
                 found[name] = replies[i * config.base_replies : (i + 1) * config.base_replies]
-                self.store.add_base_replies(key, name, 0, found[name], monitor.run_id)
+                self.store.add_base_replies(key, name, 0, found[name], run.id)
             monitor.report("base replies", min(1.0, (start + chunk) / len(missing)), {})
         return found
 
@@ -253,7 +255,7 @@ class Stopped(BaseException):
     """The learner itself is to end. Not an Exception: nothing on the way may take it for a failure."""
 
 
-class _StoreMonitor:
+class _StoreMonitor(Budgets):
     """Tells the store how far a run is, and the run when to end."""
 
     def __init__(
@@ -264,32 +266,23 @@ class _StoreMonitor:
         on_progress: Callable[[str, float], None],
         stop: threading.Event,
     ) -> None:
-        self._store, self.run_id, self._on_progress, self._stop = store, run_id, on_progress, stop
-        self._budget_s = {"learning": 60 * config.budget_minutes, "gate": 60 * config.gate_minutes}
-        self._began = time.monotonic()
-        self._asked: dict[str, float] = {}
+        self._store, self._run_id, self._on_progress, self._stop = store, run_id, on_progress, stop
+        super().__init__(config)
         self._step = 0
 
     def report(self, phase: str, share: float, metrics: Mapping[str, float]) -> None:
         names = list(PHASES)
         before = sum(PHASES[name] for name in names[: names.index(phase)])
         progress = before + PHASES[phase] * share
-        self._store.report_progress(self.run_id, phase, progress)
+        self._store.report_progress(self._run_id, phase, progress)
         if metrics:
             self._step += 1
-            self._store.add_metrics(self.run_id, self._step, metrics)
+            self._store.add_metrics(self._run_id, self._step, metrics)
         self._on_progress(phase, progress)
-        if self._store.cancel_requested(self.run_id):
+        if self._store.cancel_requested(self._run_id):
             raise Cancelled
         if self._stop.is_set():
             raise Stopped
-
-    def seconds_left(self, budget: str) -> float:
-        began = self._asked.setdefault(budget, time.monotonic())
-        return self._budget_s[budget] - (time.monotonic() - began)
-
-    def elapsed_s(self) -> float:
-        return time.monotonic() - self._began
 
 
 class _Heartbeat:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -41,6 +42,15 @@ class Taste:
     scale: float
 
 
+class Shown(NamedTuple):
+    """A reply as somebody reads it. `sense` is standardised within its prompt; `row` is its place in the bank."""
+
+    reply: Reply
+    utility: float  # in logits
+    sense: float
+    row: int | None = None
+
+
 class Measured:
     """The bank with every attribute's values, standardised over all its replies."""
 
@@ -60,9 +70,14 @@ class Measured:
         self.differing = {
             name: float(np.mean(np.abs(self.pair_differences(values)) > 0.1)) for name, values in self.values.items()
         }
-        fluent = self._within(np.array([row.reply_logprob for row in bank.rows]))
-        about = self._within(np.array([row.question_logprob for row in bank.rows]))
-        self.sense = fluent + about
+        # Sense has two parts: how likely the reply is (fluent), and the question given the reply (about). (N, 2)
+        logprobs = np.array([(row.reply_logprob, row.question_logprob) for row in bank.rows])
+        self._prompt_logprobs = {
+            bank.prompts[p]: logprobs[rows].mean(axis=0) for p, rows in enumerate(self.of_prompt)
+        }
+        centred = np.stack([self.within(column) for column in logprobs.T], axis=1)
+        self._logprob_sd = centred.std(axis=0)
+        self.sense = (centred / self._logprob_sd).sum(axis=1)
 
     def within(self, values: Array) -> Array:
         """Values less their prompt's mean."""
@@ -71,9 +86,10 @@ class Measured:
             out[rows] -= values[rows].mean()
         return out
 
-    def _within(self, values: Array) -> Array:
-        centred = self.within(values)
-        return centred / centred.std()
+    def sense_of(self, prompt: str, reply_logprob: float, question_logprob: float) -> float:
+        """Sense of a new reply. Of a prompt that the bank has not, only differences between replies mean anything."""
+        found = np.array([reply_logprob, question_logprob]) - self._prompt_logprobs.get(prompt, 0.0)
+        return float((found / self._logprob_sd).sum())
 
     def pair_differences(self, utility: Array) -> Array:
         """Of all pairs of replies to one prompt."""
@@ -92,39 +108,55 @@ class Person:
         self.utility = utility_of(measured, taste)
         self.bias = rng.normal(0, BIAS_SD)
 
-    def text_utility(self, reply: Reply, row: int) -> float:
-        """Of a text that the person wrote out of reply `row`, with that reply's sense."""
+    def utility_of_text(self, reply: Reply, sense: float) -> float:
+        """In logits, of any text: one of the bank, one that somebody wrote, or one that a new version says."""
         m = self.measured
         total = sum(
             weight * (m.attributes[name](reply) - m.mean[name]) / m.sd[name] for name, weight in self.taste.parts
         )
-        return self.taste.scale * float(total + self.taste.sense * m.sense[row])
+        return self.taste.scale * float(total + self.taste.sense * sense)
 
-    def heard(self, row: int) -> float:
+    def heard(self, shown: Shown) -> float:
         """The utility, or by a lapse that of any other reply."""
         if self.rng.random() < LAPSES:
-            row = int(self.rng.integers(len(self.utility)))
-        return float(self.utility[row])
+            return float(self.utility[int(self.rng.integers(len(self.utility)))])
+        return shown.utility
 
     def feedback(
         self, prompts: Sequence[int], pieces: int, shares: Mapping[FeedbackKind, float] = NATURAL, first: int = 0
     ) -> list[Observation]:
         """`pieces` pieces in conversations of one or two, about replies to `prompts`; numbered from `first`."""
         found: list[Observation] = []
-        kinds, chances = list(shares), list(shares.values())
         while len(found) < pieces:
             prompt = int(self.rng.choice(prompts))
             root = hashlib.sha256(f"{self.taste.name} {first + len(found)}".encode()).hexdigest()
             for _ in range(int(self.rng.integers(1, 3))):
-                kind = kinds[int(self.rng.choice(len(kinds), p=chances))]
+                kind = self.next_kind(shares)
                 number = first + len(found)
                 found.append(self._piece(f"f{number:05d}", kind, prompt, root, 2 if shares is PAIRS else 4))
         return found[:pieces]
 
+    def next_kind(self, shares: Mapping[FeedbackKind, float] = NATURAL) -> FeedbackKind:
+        kinds, chances = list(shares), list(shares.values())
+        return kinds[int(self.rng.choice(len(kinds), p=chances))]
+
     def _piece(self, name: str, kind: FeedbackKind, prompt: int, root: str, most: int) -> Observation:
-        bank = self.measured.bank
-        shown = [int(i) for i in self.rng.permutation(self.measured.of_prompt[prompt])]
-        replies: tuple[Reply, ...] = (bank.reply(shown[0]),)
+        bank, m = self.measured.bank, self.measured
+        rows = [int(i) for i in self.rng.permutation(m.of_prompt[prompt])]
+        rows = rows[: int(self.rng.integers(2, most + 1)) if kind == "ranking" else 1]
+        shown = [Shown(bank.reply(i), float(self.utility[i]), float(m.sense[i]), i) for i in rows]
+        kind, replies, outcome = self.says(kind, shown)
+        held_out = hashlib.sha256(root.encode()).digest()[0] < 51
+        return Observation(name, kind, bank.context(rows[0]), replies, outcome, 1.0, held_out, "", root)
+
+    def says(
+        self, kind: FeedbackKind, shown: Sequence[Shown]
+    ) -> tuple[FeedbackKind, tuple[Reply, ...], object]:
+        """(kind, replies it is about, outcome) as an Observation has them; a ranking is of all that are shown.
+
+        Whoever would not change a reply gives stars instead of an edit; who has no words for it, a thumb.
+        """
+        replies: tuple[Reply, ...] = (shown[0].reply,)
         outcome: object = None
         if kind == "edit":
             better = self._edited(shown[0])
@@ -133,7 +165,7 @@ class Person:
             else:
                 replies = (better, replies[0])
         if kind == "comment":
-            outcome = self._comment(shown[0])
+            outcome = self._comment(shown[0].reply)
             kind = "comment" if outcome else "thumb"
         if kind == "thumb":
             outcome = 1 if self.heard(shown[0]) + self.rng.logistic() > self.bias else -1
@@ -141,32 +173,35 @@ class Person:
             heard = self.heard(shown[0]) + self.rng.logistic() + self.bias
             outcome = 1 + int((heard > STAR_CUTS).sum())
         elif kind == "ranking":
-            shown = shown[: int(self.rng.integers(2, most + 1))]
-            replies = tuple(bank.reply(i) for i in shown)
-            noisy = [self.heard(i) + float(self.rng.gumbel()) for i in shown]
+            replies = tuple(s.reply for s in shown)
+            noisy = [self.heard(s) + float(self.rng.gumbel()) for s in shown]
             outcome = tuple((int(i),) for i in np.argsort(noisy)[::-1])
-        held_out = hashlib.sha256(root.encode()).digest()[0] < 51
-        return Observation(name, kind, bank.context(shown[0]), replies, outcome, 1.0, held_out, "", root)
+        return kind, replies, outcome
 
-    def _edited(self, row: int) -> Reply | None:
+    def _edited(self, shown: Shown) -> Reply | None:
         """The reply after the two changes that please this person most; None where none is worth the trouble."""
-        original = reply = self.measured.bank.reply(row)
+        original = reply = shown.reply
         for _ in range(2):
             ways = ways_to_edit(reply)
             if self.rng.random() < LAPSES and ways:
                 reply = ways[int(self.rng.integers(len(ways)))]
             else:
-                reply = max([reply, *ways], key=lambda way: self.text_utility(way, row))
-        gain = self.text_utility(reply, row) - self.text_utility(original, row)
+                reply = max([reply, *ways], key=lambda way: self.utility_of_text(way, shown.sense))
+        gain = self.utility_of_text(reply, shown.sense) - self.utility_of_text(original, shown.sense)
         return reply if reply != original and gain > 0.5 else None
 
-    def _comment(self, row: int) -> str | None:
+    def _comment(self, reply: Reply) -> str | None:
         """What this reply lacks most, where the person has words for it that say so."""
         m = self.measured
-        for name, weight in sorted(self.taste.parts, key=lambda part: part[1] * m.values[part[0]][row]):
+
+        def adds(part: tuple[str, float]) -> float:
+            name, weight = part
+            return weight * (m.attributes[name](reply) - m.mean[name]) / m.sd[name]
+
+        for name, weight in sorted(self.taste.parts, key=adds):
             if name in known.LENGTH:
                 target = int(name.split()[1])
-                return "too long" if len(known.words_of(m.bank.rows[row].text)) > target else "too short"
+                return "too long" if len(known.words_of(reply.text)) > target else "too short"
             wish = WISHES.get(name)
             if wish:
                 return wish[weight < 0]
@@ -196,10 +231,11 @@ class RandomPerson(Person):
     def __init__(self, measured: Measured, rng: np.random.Generator) -> None:
         super().__init__(measured, Taste("at random", (), 0.0, 0.0), rng)
 
-    def _edited(self, row: int) -> Reply | None:
-        others = self.measured.of_prompt[self.measured.bank.rows[row].prompt]
-        other = self.measured.bank.reply(int(self.rng.choice(others[others != row])))
-        return other if other.text != self.measured.bank.reply(row).text else None
+    def _edited(self, shown: Shown) -> Reply | None:
+        assert shown.row is not None, "people at random read replies of the bank"
+        others = self.measured.of_prompt[self.measured.bank.rows[shown.row].prompt]
+        other = self.measured.bank.reply(int(self.rng.choice(others[others != shown.row])))
+        return other if other.text != shown.reply.text else None
 
 
 def utility_of(measured: Measured, taste: Taste) -> Array:

@@ -20,3 +20,9 @@ def within(base: BaseModel, context: Sequence[Turn], tokens: int) -> tuple[Turn,
             return (*system, *rest)
         rest = rest[1:]
     return None
+
+
+def with_system(system_prompt: str, text: str) -> tuple[Turn, ...]:
+    """A first question, after the system prompt where there is one."""
+    turns = (Turn("user", text),)
+    return (Turn("system", system_prompt), *turns) if system_prompt.strip() else turns

@@ -60,6 +60,17 @@ def demonstration_loss(logprobs: torch.Tensor, mask: torch.Tensor) -> torch.Tens
     return -masked_mean(logprobs, mask)
 
 
+def dpo_loss(
+    better: torch.Tensor, worse: torch.Tensor, ref_better: torch.Tensor, ref_worse: torch.Tensor, beta: float
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Losses and margins of the implicit reward `(B,)`, from log-probabilities of whole replies `(B,)`.
+
+    Rafailov et al. 2023, eq. 7.
+    """
+    margins = beta * ((better - ref_better) - (worse - ref_worse))
+    return -torch.nn.functional.logsigmoid(margins), margins.detach()
+
+
 class AdaptiveKL:
     """The KL coefficient: times `factor` above the target, divided by it below, left alone in between."""
 

@@ -18,17 +18,15 @@ batch (scores come in population standard deviations already).
 
 from __future__ import annotations
 
-import math
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import torch
 
-from data.types import Reply, Turn
-from learner.config import PPOConfig
-from learner.modeling import lora
+from learner.config import LearnerConfig, PPOConfig
 from learner.modeling.base import BaseModel
 from learner.modeling.decode import SamplingSettings
 from learner.modeling.heads import ValueHead
@@ -41,17 +39,12 @@ from learner.policy.advantages import (
     token_rewards,
     whiten,
 )
+from learner.policy.distance import scale_back
 from learner.policy.losses import AdaptiveKL, clipped_policy_loss, clipped_value_loss, demonstration_loss
+from learner.policy.micro_batches import MicroBatch
 from learner.policy.rollouts import Rollout, sample_replies
 from learner.policy.sequences import SequenceBatch, batch_sequences, evaluate_policy, select
-
-Context = Sequence[Turn]
-# contexts and replies (N each) -> scores (N,), in population standard deviations of the base's replies
-Reward = Callable[[Sequence[Context], Sequence[Reply]], np.ndarray]
-
-
-class LearningError(RuntimeError):
-    """Learning went wrong in a way that must not pass for success."""
+from learner.policy.task import Context, History, LearningError, Reward, Task
 
 
 @dataclass(frozen=True)
@@ -66,22 +59,15 @@ class Scored:
 
 
 def train_ppo(
-    base: BaseModel,
-    adapter: str,
-    prompts: Sequence[Context],
-    reward: Reward,
-    demonstrations: SequenceBatch | None,
-    config: PPOConfig,
-    monitor: Monitor,
-    seed: int,
-) -> list[dict[str, float]]:
+    base: BaseModel, adapter: str, task: Task, settings: LearnerConfig, monitor: Monitor, seed: int
+) -> History:
     """Improve `adapter` in place until the iterations or the time are used up; returns each iteration's metrics.
 
     Where the last iteration was farther from the base than the KL target allows, the adapter's change is scaled back.
-
-    `prompts` are used in the given order, again and again. Raises LearningError where sampler and trainer disagree or
-    a loss is not finite, and whatever the monitor raises (Cancelled).
+    Raises LearningError where sampler and trainer disagree or a loss is not finite, and whatever the monitor raises.
     """
+    config, prompts, demonstrations = settings.ppo, task.prompts, task.demonstrations
+    micro_batch = MicroBatch(config.micro_batch_size)
     value_head = None
     parameters = base.adapter_parameters(adapter)
     groups = [{"params": parameters, "lr": config.learning_rate}]
@@ -92,7 +78,7 @@ def train_ppo(
     controller = AdaptiveKL(config.kl_coef, config.kl_target, config.kl_tolerance, config.kl_factor)
     generator = torch.Generator().manual_seed(seed)
     seeds = random.Random(seed)
-    history: list[dict[str, float]] = []
+    history: History = []
     slowest_s = 0.0
 
     for iteration in range(config.iterations):
@@ -113,9 +99,12 @@ def train_ppo(
         )
         # Micro-batches keep their rows for the first epoch, so that its first ratio is exactly 1 in any precision.
         order = torch.randperm(len(rollouts), generator=generator)
-        scored, metrics = score_rollouts(
-            base, adapter, contexts, rollouts, order, reward, value_head, controller.coef, config
-        )
+        scored, metrics = micro_batch.fit(
+            partial(
+                score_rollouts, base, adapter, contexts, rollouts, order, task.reward, value_head, controller.coef,
+                config,
+            )
+        )  # fmt: skip
         if metrics["sampler/gap"] > config.max_sampler_gap:
             raise LearningError(
                 f"Sampler and trainer disagree by {metrics['sampler/gap']:.3f} nats a token, more than rounding can "
@@ -131,11 +120,12 @@ def train_ppo(
             steps: list[dict[str, float]] = []
             for i in range(0, len(order), config.minibatch_size):
                 rows = order[i : i + config.minibatch_size].to(base.device)
-                optimiser.zero_grad(set_to_none=True)
-                step = minibatch_backward(base, adapter, scored, rows, value_head, value_only, config)
+                step = micro_batch.fit(
+                    partial(minibatch_backward, base, adapter, scored, rows, value_head, value_only, config)
+                )
                 if demonstrations is not None and ptx_coef > 0 and not value_only:
                     step["ptx/loss"] = demonstration_backward(
-                        base, adapter, demonstrations, ptx_coef, config.micro_batch_size, generator
+                        base, adapter, demonstrations, ptx_coef, micro_batch.size, generator
                     )
                 if value_only:  # the value loss reaches the adapter through the hidden states
                     for parameter in parameters:
@@ -159,11 +149,8 @@ def train_ppo(
         metrics["time/iteration_s"] = monitor.elapsed_s() - began_s
         history.append(metrics)
         monitor.report("policy optimisation", (iteration + 1) / config.iterations, metrics)
-    kl_bound = config.kl_target * (1 + config.kl_tolerance)
-    if history and history[-1]["objective/kl"] > kl_bound:
-        # KL grows about with the square of the change: scaled back, the policy keeps most of what it has learnt.
-        share = math.sqrt(kl_bound / history[-1]["objective/kl"])
-        base.set_adapter_state(adapter, lora.scaled(base.adapter_state(adapter), share))
+    if history:
+        scale_back(base, adapter, history[-1]["objective/kl"], config)
     return history
 
 
@@ -178,6 +165,7 @@ def score_rollouts(
     value_head: ValueHead | None,
     kl_coef: float,
     config: PPOConfig,
+    rows_at_once: int,
 ) -> tuple[Scored, dict[str, float]]:
     """Steps 2 to 5. `order` says which rows will share a micro-batch in the first epoch."""
     batch = batch_sequences([r.query for r in rollouts], [r.response for r in rollouts], base.pad_id, base.device)
@@ -186,7 +174,7 @@ def score_rollouts(
 
     # 2. old and reference log-probabilities, both tempered like the sampler
     for i in range(0, len(order), config.minibatch_size):
-        for rows in order[i : i + config.minibatch_size].to(base.device).split(config.micro_batch_size):
+        for rows in order[i : i + config.minibatch_size].to(base.device).split(rows_at_once):
             part = select(batch, rows)
             width = part.response_ids.shape[1]
             out = evaluate_policy(base, adapter, part, config.temperature, value_head)
@@ -243,11 +231,14 @@ def minibatch_backward(
     value_head: ValueHead | None,
     value_only: bool,
     config: PPOConfig,
+    rows_at_once: int,
 ) -> dict[str, float]:
-    """Add the gradients of one minibatch, micro-batch by micro-batch; returns its metrics."""
+    """Set the gradients of one minibatch, micro-batch by micro-batch; returns its metrics."""
+    for parameter in [*base.adapter_parameters(adapter), *(value_head.parameters() if value_head else ())]:
+        parameter.grad = None
     normaliser = len(rows) * config.response_tokens
     totals: dict[str, float] = {}
-    for part in rows.split(config.micro_batch_size):
+    for part in rows.split(rows_at_once):
         batch = select(scored.batch, part)
         width = batch.response_ids.shape[1]
         mask = batch.response_mask

@@ -18,10 +18,9 @@ from data.types import Reply, Turn
 from learner.config import PPOConfig, WarmStartConfig
 from learner.modeling import lora
 from learner.modeling.base import BaseModel
-from learner.modeling.decode import SamplingSettings
 from learner.monitor import Monitor
+from learner.policy.distance import sampled_kl
 from learner.policy.losses import demonstration_loss
-from learner.policy.rollouts import Rollout, sample_replies
 from learner.policy.sequences import SequenceBatch, batch_sequences, evaluate_policy, select
 
 MAX_SCALINGS = 4  # each is a round of replies to measure the distance by; one or two are the rule
@@ -87,7 +86,7 @@ def warm_start(
         if step % 2 and step < config.max_steps:
             continue
         held_out_loss = _loss(base, adapter, held_out)
-        kl = kl_to_base(base, adapter, sample(base, adapter, queries, ppo, seed), ppo.temperature)
+        kl = sampled_kl(base, adapter, queries, ppo, seed)
         monitor.report("warm start", step / config.max_steps, {"sft/val_loss": held_out_loss, "objective/kl": kl})
         if held_out_loss > best_loss:
             result = replace(result, why="stopped where the held-out loss rose")
@@ -98,7 +97,7 @@ def warm_start(
                 # KL grows about with the square of the change
                 state = lora.scaled(base.adapter_state(adapter), 0.95 * math.sqrt(config.kl_limit / kl))
                 base.set_adapter_state(adapter, state)
-                kl = kl_to_base(base, adapter, sample(base, adapter, queries, ppo, seed), ppo.temperature)
+                kl = sampled_kl(base, adapter, queries, ppo, seed)
                 share = (step + attempt) / (config.max_steps + MAX_SCALINGS)
                 monitor.report("warm start", share, {"objective/kl": kl})
                 if kl <= config.kl_limit:
@@ -118,25 +117,3 @@ def warm_start(
 @torch.no_grad()
 def _loss(base: BaseModel, adapter: str, batch: SequenceBatch) -> float:
     return float(demonstration_loss(evaluate_policy(base, adapter, batch, 1.0).logprobs, batch.response_mask))
-
-
-def sample(
-    base: BaseModel, adapter: str | None, queries: Sequence[list[int]], ppo: PPOConfig, seed: int
-) -> list[Rollout]:
-    settings = SamplingSettings(ppo.temperature, 1.0, ppo.response_tokens)
-    return sample_replies(base, adapter, queries, settings, [seed + i for i in range(len(queries))])
-
-
-@torch.no_grad()
-def kl_to_base(
-    base: BaseModel, adapter: str, rollouts: Sequence[Rollout], temperature: float, micro_batch: int = 8
-) -> float:
-    """Mean over replies of sum_t log pi - log ref, in nats: an unbiased estimate of KL(policy || base) a reply."""
-    total = 0.0
-    for i in range(0, len(rollouts), micro_batch):
-        part = rollouts[i : i + micro_batch]
-        batch = batch_sequences([r.query for r in part], [r.response for r in part], base.pad_id, base.device)
-        policy = evaluate_policy(base, adapter, batch, temperature).logprobs
-        reference = evaluate_policy(base, None, batch, temperature).logprobs
-        total += float((policy - reference).sum())
-    return total / len(rollouts)

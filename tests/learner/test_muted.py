@@ -14,7 +14,8 @@ from data.types import Evidence, Reply
 from learner.config import LearnerConfig
 from learner.modeling.base import BaseModel
 from learner.monitor import Cancelled, Unlimited
-from learner.update import Snapshot, update
+from learner.snapshot import Snapshot
+from learner.update import update
 from learner.worker import Learner
 from tests.reward.people import observation
 

@@ -10,15 +10,17 @@ import pytest
 import torch
 
 from data.types import Reply, Turn
-from learner.config import LoraSettings, PPOConfig, WarmStartConfig
+from learner.config import LearnerConfig, LoraSettings, PPOConfig, WarmStartConfig
 from learner.modeling import lora
 from learner.modeling.base import BaseModel
 from learner.modeling.decode import SamplingSettings
-from learner.monitor import Unlimited
+from learner.monitor import Monitor, Unlimited
+from learner.policy.distance import kl_to_base
 from learner.policy.ppo import minibatch_backward, score_rollouts, train_ppo
 from learner.policy.rollouts import sample_replies
 from learner.policy.sequences import batch_sequences, evaluate_policy, select
-from learner.policy.warm_start import kl_to_base, warm_start
+from learner.policy.task import History, Reward, Task
+from learner.policy.warm_start import warm_start
 
 CONFIG = PPOConfig(
     iterations=2, prompts_per_iteration=3, replies_per_prompt=4, response_tokens=12, temperature=0.7,
@@ -46,6 +48,11 @@ def many_words(contexts: Sequence[Sequence[Turn]], replies: Sequence[Reply]) -> 
     return np.array([float(len(reply.text)) / 50 for reply in replies])
 
 
+def train(base: BaseModel, reward: Reward, config: PPOConfig, monitor: Monitor | None = None) -> History:
+    task = Task(PROMPTS, reward)
+    return train_ppo(base, "policy", task, LearnerConfig(ppo=config), monitor or Unlimited(), 0)
+
+
 def rollouts_of(base: BaseModel, seed: int = 0) -> tuple[list, list]:
     contexts = [prompt for prompt in PROMPTS for _ in range(CONFIG.replies_per_prompt)]
     settings = SamplingSettings(CONFIG.temperature, 1.0, CONFIG.response_tokens)
@@ -56,9 +63,7 @@ def rollouts_of(base: BaseModel, seed: int = 0) -> tuple[list, list]:
 @pytest.mark.parametrize("baseline", ["leave-one-out", "gae"])
 def test_the_ratio_is_one_at_the_first_minibatch(policy: BaseModel, baseline: str) -> None:
     disturb(policy)
-    history = train_ppo(
-        policy, "policy", PROMPTS, many_words, None, replace(CONFIG, baseline=baseline), Unlimited(), 0
-    )
+    history = train(policy, many_words, replace(CONFIG, baseline=baseline))
     for metrics in history:
         assert abs(metrics["val/ratio_first"] - 1) <= 1e-3
 
@@ -75,7 +80,7 @@ def test_sampler_and_trainer_agree(policy: BaseModel) -> None:
     contexts, rollouts = rollouts_of(policy)
     order = torch.arange(len(rollouts))
     _, metrics = score_rollouts(
-        policy, "policy", contexts, rollouts, order, many_words, None, 0.1, CONFIG
+        policy, "policy", contexts, rollouts, order, many_words, None, 0.1, CONFIG, 4
     )
     assert metrics["sampler/gap"] < 1e-4
 
@@ -124,11 +129,11 @@ def test_the_gradient_is_that_of_the_textbook(policy: BaseModel) -> None:
     disturb(policy)
     contexts, rollouts = rollouts_of(policy)
     order = torch.arange(len(rollouts))
-    scored, _ = score_rollouts(policy, "policy", contexts, rollouts, order, many_words, None, 0.1, CONFIG)
+    scored, _ = score_rollouts(policy, "policy", contexts, rollouts, order, many_words, None, 0.1, CONFIG, 4)
     parameters = policy.adapter_parameters("policy")
     for parameter in parameters:
         parameter.grad = None
-    minibatch_backward(policy, "policy", scored, order, None, False, CONFIG)
+    minibatch_backward(policy, "policy", scored, order, None, False, CONFIG, 4)
     found = torch.cat([parameter.grad.flatten() for parameter in parameters])
     expected = torch.zeros_like(found)
     for row, rollout in enumerate(rollouts):  # one by one, through the plain Hugging Face forward pass
@@ -149,18 +154,18 @@ def test_micro_batches_are_memory_only(policy: BaseModel) -> None:
     order = torch.arange(len(rollouts))
     found = []
     for size in (2, 12):
-        config = replace(CONFIG, micro_batch_size=size, minibatch_size=12)
-        scored, _ = score_rollouts(policy, "policy", contexts, rollouts, order, many_words, None, 0.1, config)
+        config = replace(CONFIG, minibatch_size=12)
+        scored, _ = score_rollouts(policy, "policy", contexts, rollouts, order, many_words, None, 0.1, config, size)
         for parameter in policy.adapter_parameters("policy"):
             parameter.grad = None
-        minibatch_backward(policy, "policy", scored, order, None, False, config)
+        minibatch_backward(policy, "policy", scored, order, None, False, config, size)
         found.append(torch.cat([p.grad.flatten() for p in policy.adapter_parameters("policy")]))
     assert torch.allclose(found[0], found[1], rtol=1e-4, atol=1e-5)
 
 
 def test_dropout_is_off_before_and_after_training(policy: BaseModel) -> None:
     assert not any(module.training for module in policy.model.modules())
-    train_ppo(policy, "policy", PROMPTS, many_words, None, replace(CONFIG, iterations=1), Unlimited(), 0)
+    train(policy, many_words, replace(CONFIG, iterations=1))
     assert not any(module.training for module in policy.model.modules())
 
 
@@ -180,7 +185,7 @@ def test_ppo_raises_the_reward_and_leaves_the_base_alone(policy: BaseModel, base
         kl_coef=0.0, kl_target=1e9,
         value_warmup_iterations=1, missing_eos_penalty=0.0, reward_clip=1e9,
     )  # fmt: skip
-    history = train_ppo(policy, "policy", PROMPTS, one_side, None, config, Unlimited(), 0)
+    history = train(policy, one_side, config)
     first = np.mean([m["objective/scores"] for m in history[:3]])
     last = np.mean([m["objective/scores"] for m in history[-3:]])
     assert last > first + 0.5
@@ -194,7 +199,7 @@ def test_values_only_warm_up_moves_no_policy(policy: BaseModel) -> None:
     disturb(policy)
     before = lora.state_sha256(policy.adapter_state("policy"))
     config = replace(CONFIG, iterations=1, baseline="gae", value_warmup_iterations=1, kl_target=1e9)
-    train_ppo(policy, "policy", PROMPTS, many_words, None, config, Unlimited(), 0)
+    train(policy, many_words, config)
     assert lora.state_sha256(policy.adapter_state("policy")) == before
 
 
@@ -209,7 +214,7 @@ def test_the_time_budget_ends_ppo_between_iterations(policy: BaseModel) -> None:
         def seconds_left(self, budget: str) -> float:
             return 25 - self.clock
 
-    history = train_ppo(policy, "policy", PROMPTS, many_words, None, replace(CONFIG, iterations=50), Short(), 0)
+    history = train(policy, many_words, replace(CONFIG, iterations=50), Short())
     assert len(history) == 1
 
 

@@ -1,0 +1,70 @@
+"""Does Attune learn the person? `python launch.py bench learning`.
+
+Simulated people (benchmarks/people) chat with a real Attune over HTTP, rate what it says, and press "Learn now"; then
+their hidden utility judges what the live version says to prompts that nobody rated, trained on or used in a gate,
+beside the base and beside other ways to use the same feedback. The people, and some of what they care for, differ from
+those that anything was chosen with.
+
+An update takes some minutes and the whole table hours. Everything is kept under build/bench/learning as it is made: a
+run that was interrupted goes on where it was, and prints what there is.
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+
+from benchmarks.learning.arms import ARMS
+from benchmarks.learning.ground import Ground
+from benchmarks.learning.story import Story
+from benchmarks.learning.table import MAIN, table
+from benchmarks.results import report
+from data.home import Home
+
+# Pieces of feedback after each of which the person presses "Learn now"; the first people are watched on the way.
+WATCHED, OTHERS = (20, 50, 100, 200), (100,)
+PEOPLE, WATCHED_PEOPLE = 6, 2
+
+
+def main(options: argparse.Namespace) -> int:
+    started = time.monotonic()
+    ground = Ground(Home.locate(options.home).create(), options.model or "embedded", options.quick, options.data)
+    stories = [
+        Story(ground, number, schedule(number, options.quick)) for number in range(1 if options.quick else PEOPLE)
+    ]
+    try:
+        for step in plan(stories, options.quick):
+            step()
+    except KeyboardInterrupt:
+        print("\nInterrupted: the same command goes on from here. What there is so far:")
+    report(table(ground, stories, time.monotonic() - started), options)
+    return 0
+
+
+def plan(stories: Sequence[Story], quick: bool) -> Iterator[Callable[[], None]]:
+    """What is to be done, what matters most first. Arms come before a story goes on: they use its evidence as it is."""
+    for story in stories:
+        for pieces in story.schedule:
+            if pieces <= MAIN:
+                yield partial(story.advance, pieces)
+        for name in ("best_of_4", "warm_start"):
+            yield partial(arm, story, name)
+    for story in stories[:WATCHED_PEOPLE]:
+        for name in ("dpo", "true_utility", "length", "notes", "reinforce"):
+            if not quick:
+                yield partial(arm, story, name)
+        for pieces in story.schedule:
+            yield partial(story.advance, pieces)
+
+
+def arm(story: Story, name: str) -> None:
+    at = max(pieces for pieces in story.schedule if pieces <= MAIN)
+    story.keep(f"{name}@{at}", lambda: ARMS[name](story))
+
+
+def schedule(number: int, quick: bool) -> Sequence[int]:
+    if quick:
+        return (20,)
+    return WATCHED if number < WATCHED_PEOPLE else OTHERS

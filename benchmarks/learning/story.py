@@ -1,0 +1,128 @@
+"""One simulated person's time with Attune: chat, feedback, updates, and what the live version then says."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Mapping, Sequence
+from functools import cached_property
+from typing import Any
+
+import httpx
+
+from assistant.page.real_page import learning, served
+from benchmarks.learning.ground import Ground, Said, write_whole
+from benchmarks.people.live import converse
+from benchmarks.people.tastes import Person
+from data.home import Home
+from data.schema import migrate
+from data.store import Store
+from learner.modeling import lora
+
+ENDED = ("promoted", "rejected", "abstained", "cancelled", "failed")
+ADAPTER = "bench"
+# The same code in under two minutes: it shows that everything runs, not that anything is learnt.
+QUICK_LEARNER: Mapping[str, Any] = {
+    "budget_minutes": 0.3, "gate_minutes": 0.2, "gate.prompts": 8, "ppo.iterations": 1, "ppo.prompts_per_iteration": 2,
+    "ppo.response_tokens": 24, "warm_start.max_steps": 2, "warm_start.kl_prompts": 2,
+}  # fmt: skip
+
+
+class Story:
+    """Person `number` with a home of their own; `schedule` has the pieces after which they press "Learn now"."""
+
+    def __init__(self, ground: Ground, number: int, schedule: Sequence[int]) -> None:
+        self.ground, self.number, self.schedule = ground, number, schedule
+        self.folder = ground.folder / f"person-{number}"
+        self.home = Home(self.folder / "home")
+
+    @cached_property
+    def person(self) -> Person:
+        return self.ground.person(self.number)
+
+    def advance(self, pieces: int) -> None:
+        """Go on to `pieces` pieces of feedback and an update, unless that was done already."""
+        path = self.folder / f"attune@{pieces}.json"
+        if path.exists():
+            return
+        self._prepare()
+        with served(self.home) as address, learning(self.home), _client(address) as client:
+            self._talk(client, pieces)
+            began = time.monotonic()
+            run = self._learn(client)
+            minutes = (time.monotonic() - began) / 60
+            live = client.get("/v1/profile").raise_for_status().json()["live_version"]
+        said = self._live_says(live)
+        run = {name: run[name] for name in ("state", "reason", "report", "metrics") if name in run}
+        write_whole(path, {"replies": said.rows(), "live": live, "minutes": minutes, "run": run})
+
+    def only_talk(self, pieces: int) -> None:
+        """Give `pieces` pieces of feedback in all and learn nothing."""
+        self._prepare()
+        with served(self.home) as address, _client(address) as client:
+            self._talk(client, pieces)
+
+    def found(self, name: str) -> dict[str, Any] | None:
+        """What was kept of `attune@n` or of an arm; None where it is not there yet."""
+        path = self.folder / f"{name}.json"
+        return json.loads(path.read_text(encoding="utf-8")) if path.exists() else None
+
+    def says(self, name: str) -> Said:
+        return Said.read(self.folder / f"{name}.json")
+
+    def keep(self, name: str, make: Callable[[], tuple[Said, dict[str, Any]]]) -> None:
+        """Keep what an arm says under `name`, with what else it tells, unless it is there already."""
+        if self.found(name) is None:
+            said, more = make()
+            write_whole(self.folder / f"{name}.json", {"replies": said.rows(), **more})
+
+    def _prepare(self) -> None:
+        self.home.create()
+        models = self.ground.home.models_dir
+        if not self.home.models_dir.is_symlink():
+            self.home.models_dir.rmdir()
+            self.home.models_dir.symlink_to(models, target_is_directory=True)
+        migrate(self.home)
+        store = Store(self.home)
+        store.ensure_user()
+        if self.ground.quick:
+            store.set_home_setting("learner", dict(QUICK_LEARNER))
+        store.close()
+
+    def _talk(self, client: httpx.Client, pieces: int) -> None:
+        """Give what is missing to `pieces`: all of a stage, unless it was interrupted."""
+        counts = client.get("/v1/profile").raise_for_status().json()["feedback"]
+        missing = pieces - sum(counts.values())
+        if missing > 0:
+            person = self.ground.person(self.number, stage=sum(counts.values()) + 1)
+            converse(client, person, self.ground.reader, self.ground.rated_prompts, missing)
+
+    def _learn(self, client: httpx.Client) -> dict[str, Any]:
+        run = client.post("/v1/learner/run", json={}).raise_for_status().json()
+        while run["state"] not in ENDED:
+            time.sleep(2)
+            run = client.get(f"/v1/learner/runs/{run['id']}").raise_for_status().json()
+        return dict(run)
+
+    def _live_says(self, version: int) -> Said:
+        if version == 0:
+            return self.ground.sampled(None, seed=77)
+        base = self.ground.base
+        state, settings = lora.read_adapter(self.home.adapter_dir(self.user_id, version))
+        base.add_adapter(ADAPTER, settings, state)
+        try:
+            return self.ground.sampled(ADAPTER, seed=77)
+        finally:
+            base.remove_adapter(ADAPTER)
+
+    @property
+    def user_id(self) -> str:
+        store = Store(self.home)
+        try:
+            return store.ensure_user().id
+        finally:
+            store.close()
+
+
+def _client(address: str) -> httpx.Client:
+    return httpx.Client(base_url=address, timeout=600, trust_env=False)

@@ -1,0 +1,102 @@
+"""Stage 5 of an update: candidate, live version and base answer the gate's prompts, and are measured."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import Any
+
+from data.prompts import general_prompts, neutral_chat, neutral_text
+from learner.config import LearnerConfig
+from learner.evaluation import gate
+from learner.evaluation.metrics import (
+    ReplyStatistics,
+    chat_perplexity,
+    distinct_2_ratio,
+    reply_statistics,
+    text_perplexity,
+)
+from learner.modeling import lora
+from learner.modeling.base import BaseModel
+from learner.monitor import Monitor
+from learner.policy.contexts import with_system
+from learner.policy.distance import kl_to_base, sample
+from learner.policy.rollouts import Rollout
+from learner.reward.features import uncentred
+from learner.reward.model import RewardModel
+from learner.snapshot import Snapshot
+
+LIVE = "live"  # name of the live version's adapter while it is examined
+
+
+class Gated:
+    """Candidate, live version and base on the gate's prompts, with the same seeds."""
+
+    def __init__(
+        self,
+        adapter: str,
+        snapshot: Snapshot,
+        base: BaseModel,
+        config: LearnerConfig,
+        monitor: Monitor,
+        judge: RewardModel,
+    ) -> None:
+        self._adapter = adapter
+        self._base, self._config, self._monitor, self._judge = base, config, monitor, judge
+        texts = general_prompts("gate")[: config.gate.prompts]
+        self._contexts = [with_system(snapshot.system_prompt, text) for text in texts]
+        self._queries = [base.encode_chat(context) for context in self._contexts]
+        monitor.report("gate", 0.0, {})
+        monitor.seconds_left("gate")  # its budget begins here
+        self._base_rollouts, self.base_statistics = self._answers(None)
+        self._live_rollouts, self.live_statistics = self._base_rollouts, self.base_statistics
+        if snapshot.live is not None:
+            base.add_adapter(LIVE, snapshot.live[1], snapshot.live[0])
+            self._live_rollouts, self.live_statistics = self._answers(LIVE)
+        self._prose = text_perplexity(base, None, neutral_text())
+        self._answers_perplexity = chat_perplexity(base, None, neutral_chat())
+        monitor.report("gate", 0.4, {})
+
+    def shrunk(self, weights: lora.State) -> tuple[lora.State, float]:
+        """The candidate with as much of its change as neutral text allows, and that share of it."""
+        for share in self._config.gate.shares:
+            kept = lora.scaled(weights, share)
+            self._base.set_adapter_state(self._adapter, kept)
+            if max(self.perplexity_increases()) <= self._config.gate.max_perplexity_increase:
+                break
+        return kept, share
+
+    def perplexity_increases(self) -> tuple[float, float]:
+        """Of the candidate over the base, relative: on plain prose and on neutral answers."""
+        prose = text_perplexity(self._base, self._adapter, neutral_text())
+        answers = chat_perplexity(self._base, self._adapter, neutral_chat())
+        return prose / self._prose - 1, answers / self._answers_perplexity - 1
+
+    def examine(self) -> tuple[gate.WinRate, gate.Sanity, dict[str, Any]]:
+        """The candidate as it stands now."""
+        rollouts, statistics = self._answers(self._adapter)
+        rate = gate.win_rate(
+            self._judge,
+            uncentred(self._contexts, [r.reply for r in rollouts]),
+            uncentred(self._contexts, [r.reply for r in self._live_rollouts]),
+            self._config.gate,
+            self._config.seed,
+        )
+        prose, answers = self.perplexity_increases()
+        sanity = gate.Sanity(
+            kl=statistics.kl,
+            perplexity_increase=prose,
+            chat_perplexity_increase=answers,
+            eos_rate=statistics.eos_rate,
+            base_eos_rate=self.base_statistics.eos_rate,
+            distinct_2_ratio=distinct_2_ratio(rollouts, self._base_rollouts),
+        )
+        self._monitor.report("gate", 0.8, {"gate/win_rate": rate.mean, "gate/win_rate_lower": rate.lower})
+        rates = {"win_rate": rate.mean, "win_rate_lower": rate.lower, "win_rate_upper": rate.upper}
+        found = asdict(statistics) | asdict(sanity) | rates
+        return rate, sanity, found
+
+    def _answers(self, adapter: str | None) -> tuple[list[Rollout], ReplyStatistics]:
+        ppo = self._config.ppo
+        rollouts = sample(self._base, adapter, self._queries, ppo, self._config.seed)
+        kl = kl_to_base(self._base, adapter, rollouts, ppo.temperature) if adapter else 0.0
+        return rollouts, reply_statistics([r.reply for r in rollouts], kl)

@@ -1,0 +1,29 @@
+"""What one learning update is given."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from data.types import Evidence, Reply, RewardKind
+from learner.config import LoraSettings
+from learner.modeling import lora
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """All that one update may know of a person.
+
+    `base_replies`: what the base says to the contexts of the feedback, by `context_key`. `tests_before`: how many
+    updates of this person have asked whether there is anything to learn. `live`: the live adapter, None where the base
+    answers (also where the live version was made for another base).
+    """
+
+    evidence: Evidence
+    base_replies: Mapping[str, Sequence[Reply]]
+    system_prompt: str = ""
+    live_version: int = 0
+    live: tuple[lora.State, LoraSettings] | None = None
+    tests_before: int = 0
+    reward_kind: RewardKind = "bayesian"
+    muted: tuple[str, ...] = ()  # features that the person switched off: held at zero in every fit

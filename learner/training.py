@@ -1,0 +1,115 @@
+"""Stages 3 and 4 of an update: an adapter is trained on what the person showed, then against their reward."""
+
+from __future__ import annotations
+
+import random
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from data.preferences import demonstrations
+from data.prompts import context_key, general_prompts
+from data.quality import preferred
+from data.types import Reply
+from learner.config import LearnerConfig
+from learner.modeling import lora
+from learner.modeling.base import BaseModel
+from learner.monitor import Monitor
+from learner.policy.algorithms import ALGORITHMS
+from learner.policy.contexts import with_system, within
+from learner.policy.task import Context, LearningError, Pair, Reward, Task
+from learner.policy.warm_start import WarmStartResult, demonstration_batch, warm_start
+from learner.snapshot import Snapshot
+
+
+@dataclass(frozen=True)
+class Trained:
+    """The adapter's weights after policy optimisation, and as the warm start left them."""
+
+    weights: lora.State
+    warm_weights: lora.State
+    warm_steps: int
+
+
+def improve(
+    adapter: str,
+    snapshot: Snapshot,
+    reward: Reward,
+    base: BaseModel,
+    config: LearnerConfig,
+    monitor: Monitor,
+    report: dict[str, Any],
+) -> Trained:
+    """Stages 3 and 4: train `adapter` in place, on demonstrations and then against `reward`.
+
+    Raises LearningError where the adapter is afterwards what it was before.
+    """
+    monitor.seconds_left("learning")  # the budget of both begins here
+    before = lora.state_sha256(base.adapter_state(adapter))
+    shown = short_demonstrations(snapshot, base, config)
+    prompts = rollout_prompts(snapshot, base, config)
+    warm: WarmStartResult | None = None
+    if config.warm_start.enabled and len(shown) >= config.warm_start.min_demonstrations:
+        warm = warm_start(base, adapter, shown, prompts, config.warm_start, config.ppo, monitor, config.seed)
+    report["warm_start"] = (asdict(warm) if warm else {"steps": 0}) | {"demonstrations": len(shown)}
+    warm_weights = base.adapter_state(adapter)
+    warm_steps = warm.steps if warm else 0
+
+    task = Task(
+        prompts=prompts,
+        reward=reward,
+        demonstrations=demonstration_batch(base, shown) if warm_steps else None,
+        pairs=short_pairs(snapshot, base, config),
+    )
+    history = ALGORITHMS[config.algorithm](base, adapter, task, config, monitor, config.seed)
+    weights = base.adapter_state(adapter)
+    if lora.state_sha256(weights) == before:
+        raise LearningError("The update left the adapter as it was; nothing was learnt.")
+    report["ppo"] = {"iterations": len(history), "first": history[0], "last": history[-1]} if history else {}
+    report["algorithm"] = config.algorithm
+    return Trained(weights, warm_weights, warm_steps)
+
+
+def short_demonstrations(
+    snapshot: Snapshot, base: BaseModel, config: LearnerConfig
+) -> list[tuple[Context, Reply]]:
+    """Demonstrations whose context and reply are within their token limits."""
+    cut = [(within(base, context, config.context_tokens), r) for context, r in demonstrations(snapshot.evidence)]
+    return [
+        (context, reply)
+        for context, reply in cut
+        if context is not None and len(base.encode_reply(reply.text)) <= config.demonstration_tokens
+    ]
+
+
+def short_pairs(snapshot: Snapshot, base: BaseModel, config: LearnerConfig) -> list[Pair]:
+    """Edits over originals and every two replies of a ranking, of the training side and within the token limits."""
+    found: list[Pair] = []
+    for observation in snapshot.evidence.observations:
+        context = within(base, observation.context, config.context_tokens)
+        if observation.held_out or context is None:
+            continue
+        for better, worse in preferred(observation):
+            if max(len(base.encode_reply(r.text)) for r in (better, worse)) <= config.demonstration_tokens:
+                found.append((context, better, worse))
+    return found
+
+
+def rollout_prompts(snapshot: Snapshot, base: BaseModel, config: LearnerConfig) -> list[Context]:
+    """The person's own prompts (of the training side) among general ones, in a fixed order."""
+    shuffle = random.Random(config.seed).shuffle
+    own = {context_key(o.context): o.context for o in snapshot.evidence.observations if not o.held_out}
+    cut = [within(base, context, config.context_tokens) for context in own.values()]
+    own_contexts: list[Context] = [context for context in cut if context is not None]
+    general = [with_system(snapshot.system_prompt, text) for text in general_prompts("rollout")]
+    shuffle(own_contexts)
+    shuffle(general)
+    share, mixed = config.ppo.own_prompt_share, []
+    taken_own = 0
+    for position in range(len(own_contexts) + len(general)):
+        want_own = taken_own < share * (position + 1)
+        if own_contexts and (want_own or not general):
+            mixed.append(own_contexts.pop())
+            taken_own += 1
+        else:
+            mixed.append(general.pop())
+    return mixed
