@@ -17,6 +17,7 @@ from functools import partial
 from assistant.cores import aside
 from assistant.engine import Engine
 from assistant.errors import GenerationFailed
+from assistant.watching import rival, take_back
 from data.adapter_files import adapter_sha256
 from data.errors import AttuneError, Invalid, NotFound
 from data.home import Home
@@ -71,6 +72,24 @@ class Adapters:
             if live.name is not None:
                 self._in_use[live.name] += 1
             return live
+
+    def acquire_rival(self, user_id: str) -> Live | None:
+        """The version that the live one is compared with, loaded until `release`; None where there is none."""
+        version = rival(self._store, user_id)
+        if version is None or version == BASE_VERSION:
+            return None if version is None else Live(user_id, BASE_VERSION, None)
+        row = self._row(user_id, version)
+        if not (self._fits(row) and row.has_weights):
+            return None
+        with self._lock:
+            name = _name(user_id, version)
+            try:
+                self._load(user_id, version, name)
+            except (AttuneError, OSError) as error:  # it answers nobody: the comparison does without it
+                log.warning("version %d of %s does not load: %s", version, user_id, error)
+                return None
+            self._in_use[name] += 1
+            return Live(user_id, version, name)
 
     def release(self, live: Live) -> None:
         with self._lock:
@@ -170,6 +189,7 @@ class Adapters:
                 around = list(self._around)
             for user_id in around:
                 try:
+                    take_back(self._store, user_id)
                     with self._lock:
                         self._current(user_id)
                 except NotFound:

@@ -18,6 +18,7 @@ from assistant.api_people import Person, ServicesOf
 from assistant.api_requests import Whole, as_whole
 from assistant.api_streaming import in_thread
 from assistant.learner_state import learnt
+from assistant.watching import watched
 from data import profile
 from data.errors import Invalid, NotFound
 from data.evidence import load_evidence
@@ -98,6 +99,7 @@ def whole(services: ServicesOf, person: Person) -> dict[str, Any]:
     store = services.store
     live = services.adapters.live_version(person.id)
     counts = store.feedback_counts(person.id)
+    compared = watched(store, person.id)
     return {
         "user": person.name,
         "base_model": services.base.spec.id,
@@ -105,6 +107,7 @@ def whole(services: ServicesOf, person: Person) -> dict[str, Any]:
         "feedback": counts,
         "new_feedback": store.new_feedback_count(person.id),
         "learnt": learnt(store, person.id, live),
+        "compared": asdict(compared) if compared else None,  # the newest version with the one before it
         "muted": store.settings(person.id)["muted"],
         "data_quality": quality_counts(load_evidence(store, person.id)),
     }

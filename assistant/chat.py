@@ -7,6 +7,7 @@ on. What can be refused (a busy conversation, a text that is too long) is refuse
 from __future__ import annotations
 
 import logging
+import random
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
@@ -123,7 +124,8 @@ class Chat:
             else:
                 assert parent_id is not None
                 place = self._places.again(user_id, parent_id, turn)
-            return self._compared(user_id, self._begin(user_id, place, full, model, n, turn), turn, choose)
+            begun = self._begin(user_id, place, full, model, n, turn, comparing=True)
+            return self._compared(user_id, begun, turn, choose)
 
     def running(self, user_id: str, conversation_id: str) -> list[ReplyWriter]:
         """Replies that are being written in a conversation now."""
@@ -175,19 +177,20 @@ class Chat:
         system, dialogue = _checked(turns)
         with self._running.turn() as turn:
             place = self._places.joining(user_id, conversation_id, system, dialogue, turn)
-            return self._compared(user_id, self._begin(user_id, place, full, model, n, turn), turn)
+            return self._compared(user_id, self._begin(user_id, place, full, model, n, turn, comparing=True), turn)
 
     # --- one turn, step by step ---
 
     def _begin(
-        self, user_id: str, place: Place, sampling: Sampling, model: ModelName, n: int, turn: TurnHold
-    ) -> _Begun:
+        self, user_id: str, place: Place, sampling: Sampling, model: ModelName, n: int, turn: TurnHold,
+        comparing: bool = False,
+    ) -> _Begun:  # fmt: skip
         """Refuse what must be refused, store the question, then start `n` replies to it."""
         edits = self._edits(user_id, place.path)
         system = self._system(user_id, place.system, model)
         prompt, room = self._prompt(system, turns_of(place.path, place.new, edits), sampling)
         self.engine.check_room(n)
-        live = self._writer_of(user_id, model, turn)
+        writers = self._writers_of(user_id, model, turn, n, sampling.seed, comparing)
         conversation = place.conversation
         if conversation is None:
             conversation = self.store.create_conversation(user_id, place.title, place.system)
@@ -201,13 +204,13 @@ class Chat:
         assert asked is not None
         rows = [
             self.store.begin_reply(
-                user_id, conversation.id, asked.id, live.version,
+                user_id, conversation.id, asked.id, writer.version,
                 {**sampling.stored(i), **_read(place, edits, system)},
             )
-            for i in range(n)
+            for i, writer in enumerate(writers)
         ]
         streams = self._start(
-            prompt, room, sampling, live, turn, rows, conversation, asked if place.new else None
+            prompt, room, sampling, writers, turn, rows, conversation, asked if place.new else None
         )
         self._running.add(conversation.id, [stream.writer for stream in streams])
         return _Begun(conversation, asked, rows, streams)
@@ -225,8 +228,8 @@ class Chat:
             prompt, room = self._prompt(
                 self._system(user_id, system, model), turns_of((), dialogue), sampling
             )
-            live = self._writer_of(user_id, model, turn)
-            return self._start(prompt, room, sampling, live, turn, [None] * n)
+            writers = self._writers_of(user_id, model, turn, n)
+            return self._start(prompt, room, sampling, writers, turn, [None] * n)
 
     def _prompt(self, system: str, dialogue: list[Turn], sampling: Sampling) -> tuple[list[int], int]:
         assert sampling.max_tokens is not None
@@ -243,16 +246,31 @@ class Chat:
         standing = self.store.standing_for_messages(user_id, replies) if replies else {}
         return {i: str(found["edit"].value) for i, found in standing.items() if "edit" in found}
 
-    def _writer_of(self, user_id: str, model: ModelName, turn: TurnHold) -> Live:
-        """The version that is live now, kept loaded until the last reply of this turn has ended."""
+    def _writers_of(
+        self, user_id: str, model: ModelName, turn: TurnHold, n: int, seed: int | None = None, comparing: bool = False
+    ) -> list[Live]:
+        """Who writes each of `n` replies: the live version, kept loaded until the last reply of this turn has ended.
+
+        Where replies are compared and a new version is still watched, the version before it writes half of them, by lot
+        which.
+        """
         if model == "base":
-            return Live(user_id, BASE_VERSION, None)
-        live = self.adapters.acquire(user_id)
+            return [Live(user_id, BASE_VERSION, None)] * n
+        live = self._held(self.adapters.acquire(user_id), turn)
+        before = self.adapters.acquire_rival(user_id) if comparing else None
+        if before is None:
+            return [live] * n
+        half = n // 2
+        writers = [live] * (n - half) + [self._held(before, turn)] * half
+        random.Random(seed).shuffle(writers)
+        return writers
+
+    def _held(self, live: Live, turn: TurnHold) -> Live:
         turn.on_release(lambda: self.adapters.release(live))
         return live
 
     def _start(
-        self, prompt: list[int], room: int, sampling: Sampling, live: Live, turn: TurnHold,
+        self, prompt: list[int], room: int, sampling: Sampling, writers: Sequence[Live], turn: TurnHold,
         rows: Sequence[Message | None], conversation: Conversation | None = None,
         asked: Message | None = None,
     ) -> list[ReplyStream]:  # fmt: skip
@@ -260,9 +278,9 @@ class Chat:
             generations = self.engine.generate_many(
                 [prompt] * len(rows),
                 [sampling.for_decoder(room, i) for i in range(len(rows))],
-                live.name,
+                [writer.name for writer in writers],
                 stop=sampling.stop,
-                scope=live.user_id,
+                scope=writers[0].user_id,
             )
         except BaseException:
             for row in rows:
@@ -270,11 +288,11 @@ class Chat:
                     self.store.finish_reply(row.id, "", "interrupted", len(prompt), 0)
             raise
         streams = []
-        for generation, row in zip(generations, rows, strict=True):
+        for generation, row, writer in zip(generations, rows, writers, strict=True):
             turn.take()
             stream = ReplyStream(
                 generation,
-                version=live.version,
+                version=writer.version,
                 store=self.store,
                 on_end=turn.drop,
                 conversation=conversation,

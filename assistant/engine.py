@@ -154,20 +154,20 @@ class Engine:
         stop: Sequence[str] = (), scope: Hashable = None,
     ) -> Generation:  # fmt: skip
         """Queue one reply. Raises `Busy` where the queue is full."""
-        return self.generate_many([prompt], [settings], adapter, stop=stop, scope=scope)[0]
+        return self.generate_many([prompt], [settings], [adapter], stop=stop, scope=scope)[0]
 
     def generate_many(
         self, prompts: Sequence[Sequence[int]], settings: Sequence[SamplingSettings],
-        adapter: str | None = None, *, stop: Sequence[str] = (), scope: Hashable = None,
+        adapters: Sequence[str | None], *, stop: Sequence[str] = (), scope: Hashable = None,
     ) -> list[Generation]:  # fmt: skip
-        """Queue several replies, all or none.
+        """Queue several replies, all or none; each with the adapter at its place (None: the plain base).
 
         What is computed for a reply is kept for the next one of the same `scope` (a person) and adapter, so that a
         conversation that goes on is not read again; with None nothing is kept.
         """
         made = [
             Generation(self, p, s, adapter, stop, self._base.decode, scope)
-            for p, s in zip(prompts, settings, strict=True)
+            for p, s, adapter in zip(prompts, settings, adapters, strict=True)
         ]
         with self._changed:
             if self._closing:

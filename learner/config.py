@@ -128,6 +128,14 @@ class GateConfig:
 
 
 @dataclass(frozen=True)
+class WatchConfig:
+    """Comparisons of a promoted version with the one before it (learner/evaluation/watch.py)."""
+
+    alpha: float = 0.05  # chance that a version which is no worse is ever taken back
+    most_comparisons: int = 30  # with a preference; then the new version is watched no longer
+
+
+@dataclass(frozen=True)
 class LearnerConfig:
     lora: LoraSettings = field(default_factory=LoraSettings)
     warm_start: WarmStartConfig = field(default_factory=WarmStartConfig)

@@ -16,6 +16,7 @@ import numpy as np
 
 from assistant.rewards import live_reward_model
 from assistant.services import Services
+from assistant.watching import rival
 from data.store import Store
 from data.types import Message, Reply, Turn
 from learner.reward.asking import CURIOSITY, most_informative_pair
@@ -57,13 +58,14 @@ class Offers:
         return is_offered(reply, settings, sds)
 
     def chooser(self, user_id: str, message_id: str) -> Callable[[Sequence[str]], Sequence[str]] | None:
-        """Given the ids of new answers, those that are compared; None where there is nothing to choose by.
+        """Given the ids of new answers, those that are compared; None where there is nothing to choose by, and where
+        the new answers are of a new version and of the one before it, so that those two are compared.
 
         `message_id`: the reply that the offer stands below, which takes part.
         """
         model = live_reward_model(self._services, user_id)
         offered = self._store.message(user_id, message_id)
-        if model is None or offered.role != "assistant":
+        if model is None or offered.role != "assistant" or rival(self._store, user_id) is not None:
             return None
         return lambda new: compared(self._store, user_id, model, [message_id, *new]) or new
 

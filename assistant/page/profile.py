@@ -7,15 +7,17 @@ that the page can do nothing that is not checked there.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from itertools import pairwise
 from typing import Any
 
 import gradio as gr
 
 from assistant.page.component import make_panel
 from assistant.page.plots import plots_view
-from assistant.page.report import figures, story, verdict
+from assistant.page.report import Sentence, compared, figures, story, verdict
 from assistant.page.status import RUNNING, status_view
 from assistant.services import Services
+from assistant.watching import watched
 from data.errors import NotFound
 from data.evidence import load_evidence, outcomes
 from data.ids import is_id
@@ -60,6 +62,7 @@ def profile_view(store: Store, user_id: str) -> dict[str, Any]:
     counts = store.feedback_counts(user_id)
     newest = store.newest_standing_feedback(user_id, RATINGS_SHOWN)
     evidence = load_evidence(store, user_id)
+    compared_with = _comparisons(store, user_id)
     outcome = outcomes(store, user_id, newest, evidence)
     return {
         "status": status_view(store, user_id),
@@ -72,7 +75,7 @@ def profile_view(store: Store, user_id: str) -> dict[str, Any]:
         "last_run": _run(ended) if ended else None,
         "plots": plots_view(store, user_id, versions, runs),
         "versions": [
-            *(_version(v, live, reasons.get(v.number, "")) for v in reversed(versions)),
+            *(_version(v, live, reasons.get(v.number, ""), compared_with.get(v.number)) for v in reversed(versions)),
             {"number": BASE_VERSION, "live": live == BASE_VERSION, "status": "accepted", "created": None,
              "usable": live != BASE_VERSION, "verdict": AS_IT_CAME, "story": [], "figures": []},
         ],
@@ -153,7 +156,20 @@ def _run(run: LearningRun) -> dict[str, Any]:
     }
 
 
-def _version(version: AdapterVersion, live: int, reason: str) -> dict[str, Any]:
+def _comparisons(store: Store, user_id: str) -> dict[int, Sentence]:
+    """By version, what comparisons with the one before it say: of the one that is watched, and of those taken back."""
+    found: dict[int, Sentence] = {}
+    publications = store.publications(user_id)
+    for before, after in pairwise(publications):
+        if before.reason == "promoted" and after.reason == "auto_rollback":
+            found[before.version] = compared(before.version, after.version, 0, 0, taken_back=True)
+    now = watched(store, user_id)
+    if now is not None and now.state == "watching":
+        found[now.new] = compared(now.new, now.old, now.new_preferred, now.old_preferred, taken_back=False)
+    return found
+
+
+def _version(version: AdapterVersion, live: int, reason: str, comparisons: Sentence | None) -> dict[str, Any]:
     is_live = version.number == live
     ended = {"accepted": "promoted", "rejected": "rejected"}.get(version.status, "")
     return {
@@ -163,7 +179,7 @@ def _version(version: AdapterVersion, live: int, reason: str) -> dict[str, Any]:
         "created": version.created_at,
         "usable": version.status == "accepted" and version.has_weights and not is_live,
         "verdict": verdict(ended, reason or str(version.report.get("reason", "")), version.report),
-        "story": story(version.report),
+        "story": [*story(version.report), *([comparisons] if comparisons else [])],
         "figures": figures(version.report),
     }
 

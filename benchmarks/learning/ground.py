@@ -55,6 +55,7 @@ class Ground:
         name = f"{Path(model).stem}{'-quick' if quick else ''}{'' if reported else '-tuning'}"
         self.folder = CHECKOUT / "build" / "bench" / "learning" / name
         self.folder.mkdir(parents=True, exist_ok=True)
+        self.homes = home.root.with_name(f"{home.root.name}-bench-learning") / name  # a home is never in the checkout
         # Neither rated nor trained on, and beyond those that the gate judges with.
         held_out = [*general_prompts("spare"), *general_prompts("gate")[GateConfig().prompts :]]
         self.prompts: list[str] = held_out[:8] if quick else held_out

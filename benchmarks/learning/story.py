@@ -34,7 +34,7 @@ class Story:
     def __init__(self, ground: Ground, number: int, schedule: Sequence[int]) -> None:
         self.ground, self.number, self.schedule = ground, number, schedule
         self.folder = ground.folder / f"person-{number}"
-        self.home = Home(self.folder / "home")
+        self.home = Home(ground.homes / f"person-{number}")
 
     @cached_property
     def person(self) -> Person:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from typing import Any
 
@@ -231,6 +232,24 @@ class Feedback(Connected):
                 ),
             )  # fmt: skip
         return self.comparison(user_id, comparison_id)
+
+    def rankings_since(self, user_id: str, since: str) -> list[tuple[list[list[str]], dict[str, int]]]:
+        """The standing rankings of comparisons made after `since`: order (ids, best first, ties in one list) and the
+        version that wrote each reply."""
+        rows = self._all_rows(
+            "SELECT feedback.value, comparisons.reply_ids, comparisons.versions FROM comparisons"
+            " JOIN conversations ON conversations.id = comparisons.conversation_id"
+            " JOIN feedback ON feedback.comparison_id = comparisons.id"
+            " LEFT JOIN feedback AS newer ON newer.supersedes = feedback.id"
+            " LEFT JOIN retractions ON retractions.feedback_id = feedback.id"
+            f" WHERE comparisons.user_id = ? AND comparisons.created_at > ? AND {_STANDS} ORDER BY feedback.id",
+            (user_id, since),
+        )
+        found = []
+        for row in rows:
+            versions = dict(zip(json.loads(row["reply_ids"]), json.loads(row["versions"]), strict=True))
+            found.append((json.loads(row["value"])["order"], versions))
+        return found
 
     def unjudged_comparison(self, user_id: str, conversation_id: str) -> Comparison | None:
         """The newest comparison of a conversation if nothing was ever said about it."""

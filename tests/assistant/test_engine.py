@@ -88,7 +88,7 @@ def test_a_stop_string_ends_a_reply_and_is_not_shown(parts: Parts) -> None:
 def test_a_request_that_cannot_be_read_fails_alone_with_one_line(parts: Parts) -> None:
     good = prompt(parts.base, "Name three fruits.")
     too_long = good * (parts.base.context_length // len(good) + 1)
-    answers = parts.engine.generate_many([good, too_long], [greedy(4), greedy(4)])
+    answers = parts.engine.generate_many([good, too_long], [greedy(4), greedy(4)], [None, None])
     assert "".join(answers[0])
     with pytest.raises(GenerationFailed, match=r"^The model could not read the conversation: .*tokens"):
         "".join(answers[1])

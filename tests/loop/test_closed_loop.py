@@ -181,7 +181,8 @@ def test_the_loop_learns_and_every_way_back_works(
 
 
 def test_contradictory_and_too_little_feedback_make_no_version_and_say_why(launch: Callable[..., Launched]) -> None:
-    attune = launch("home", SMALL.learner)
+    # At the default level three of a hundred people who rate at random pass the first test, as they may: not here.
+    attune = launch("home", {**SMALL.learner, "gate.alpha": 1e-4})
     rate(attune.client, RatesAtRandom(), general_prompts("rollout")[:4], 4, 16)
     run = learn(attune.client, 5)
     assert run["state"] == "abstained" and "too few" in run["reason"]
