@@ -51,6 +51,8 @@ def plan(stories: Sequence[Story], quick: bool) -> Iterator[Callable[[], None]]:
                 yield partial(story.advance, pieces)
         for name in ("best_of_4", "warm_start"):
             yield partial(arm, story, name)
+    for story in stories:
+        yield partial(story.follow, max(pieces for pieces in story.schedule if pieces <= MAIN))
     for story in stories[:WATCHED_PEOPLE]:
         for name in ("dpo", "true_utility", "length", "notes", "reinforce"):
             if not quick:

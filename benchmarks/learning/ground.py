@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
+from benchmarks.learning.ifeval import Instructed, instructed
 from benchmarks.people.live import Reader, utilities
 from benchmarks.people.tastes import Measured, Person, draw_taste
 from benchmarks.replies import bank
@@ -95,6 +96,25 @@ class Ground:
         rollouts = sample_replies(self.base, adapter, queries, SamplingSettings(), seeds, max_rows=ROWS_AT_ONCE)
         replies = tuple(r.reply for r in rollouts)
         return Said(replies, tuple(self.reader.senses(self.prompts, replies)))
+
+    @cached_property
+    def instructed(self) -> list[Instructed]:
+        found = instructed(self.data)
+        return found[:8] if self.quick else found
+
+    def followed(self, adapter: str | None) -> Array:
+        """(prompts of IFEval,) share of the instructions that one reply to each follows."""
+        settings = SamplingSettings()
+        queries = [self.base.encode_chat((Turn("user", one.prompt),)) for one in self.instructed]
+        rollouts = sample_replies(self.base, adapter, queries, settings, range(len(queries)), max_rows=ROWS_AT_ONCE)
+        return np.array([o.followed(r.reply.text) for o, r in zip(self.instructed, rollouts, strict=True)])
+
+    @cached_property
+    def followed_by_base(self) -> Array:
+        path = self.folder / "ifeval-base.json"
+        if not path.exists():
+            write_whole(path, self.followed(None).tolist())
+        return np.array(json.loads(path.read_text(encoding="utf-8")))
 
     def kept(self, name: str, make: Callable[[], Said]) -> Said:
         """What a file of this folder holds, made if it is not there."""

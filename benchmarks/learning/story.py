@@ -6,9 +6,10 @@ import json
 import time
 from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
-from typing import Any
+from typing import Any, TypeVar
 
 import httpx
+import numpy as np
 
 from assistant.page.real_page import learning, served
 from benchmarks.learning.ground import Ground, Said, write_whole
@@ -18,6 +19,9 @@ from data.home import Home
 from data.schema import migrate
 from data.store import Store
 from learner.modeling import lora
+from learner.reward.features import Array
+
+T = TypeVar("T")
 
 ENDED = ("promoted", "rejected", "abstained", "cancelled", "failed")
 ADAPTER = "bench"
@@ -52,7 +56,7 @@ class Story:
             run = self._learn(client)
             minutes = (time.monotonic() - began) / 60
             live = client.get("/v1/profile").raise_for_status().json()["live_version"]
-        said = self._live_says(live)
+        said = self._with_live(live, lambda adapter: self.ground.sampled(adapter, seed=77))
         run = {name: run[name] for name in ("state", "reason", "report", "metrics") if name in run}
         write_whole(path, {"replies": said.rows(), "live": live, "minutes": minutes, "run": run})
 
@@ -104,14 +108,25 @@ class Story:
             run = client.get(f"/v1/learner/runs/{run['id']}").raise_for_status().json()
         return dict(run)
 
-    def _live_says(self, version: int) -> Said:
+    def follow(self, pieces: int) -> None:
+        """What the version that is live after `pieces` makes of instructions, unless that was measured already."""
+        path, kept = self.folder / f"ifeval@{pieces}.json", self.found(f"attune@{pieces}")
+        if kept is not None and not path.exists() and self.ground.instructed:
+            write_whole(path, self._with_live(kept["live"], self.ground.followed).tolist())
+
+    def followed(self, pieces: int) -> Array | None:
+        path = self.folder / f"ifeval@{pieces}.json"
+        return np.array(json.loads(path.read_text(encoding="utf-8"))) if path.exists() else None
+
+    def _with_live(self, version: int, do: Callable[[str | None], T]) -> T:
+        """`do` with the name of this version's adapter, None for the base."""
         if version == 0:
-            return self.ground.sampled(None, seed=77)
+            return do(None)
         base = self.ground.base
         state, settings = lora.read_adapter(self.home.adapter_dir(self.user_id, version))
         base.add_adapter(ADAPTER, settings, state)
         try:
-            return self.ground.sampled(ADAPTER, seed=77)
+            return do(ADAPTER)
         finally:
             base.remove_adapter(ADAPTER)
 

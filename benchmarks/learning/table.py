@@ -62,6 +62,8 @@ def table(ground: Ground, stories: Sequence[Story], seconds: float) -> Result:
         theirs = [_wins(ground, story, f"{arm}@{at}") for story in both]
         figures.add(f"win_rate_{arm}@{at}", theirs)
         figures.add(f"over_{arm}@{at}", [a - b for a, b in zip(ours, theirs, strict=True)])
+    measured = [(story, found) for story in there if (found := story.followed(at)) is not None]
+    figures.add("ifeval_change", [found - ground.followed_by_base for _, found in measured])
     if there:
         figures.values |= _of_versions(ground, there, at)
     settings = {
