@@ -230,7 +230,7 @@ def main(arguments: list) -> int:
             return run_inside(environment, arguments)
         os.environ.pop("ATTUNE_LAUNCHED_FROM", None)
         if options.command == "lock":
-            count = environment.lock(("test", "bench"))
+            count = environment.lock(("test", "bench", "tensorboard"))
             print(f"requirements.lock: {count} packages.")
             return 0
         return run(options)

@@ -45,30 +45,36 @@ class PPOConfig:
     """Source of each number: lm-hpd, unless a comment says otherwise."""
 
     iterations: int = 10  # at most; the time budget usually ends it first
-    prompts_per_iteration: int = 8
-    replies_per_prompt: int = 4  # RLOO: leave-one-out needs at least 2
-    response_tokens: int = 96  # longest rollout; longer replies count as not finished
+    prompts_per_iteration: int = 12
+    replies_per_prompt: int = 6
+    replies_trained: int = 2  # of each prompt's: the best and the worst; leave-one-out needs at least 2
+    # Longest rollout, the chat's own limit. At 96 a usual reply of the base was cut off, and the penalty for that made
+    # everybody's version terse: 145 words became 30 for somebody who does not care about length.
+    response_tokens: int = 256
     temperature: float = 0.7  # of rollouts, and of old, new and reference log-probabilities; the chat's default
     learning_rate: float = 2e-4  # for LoRA ten times that of full fine-tuning ("LoRA without regret")
     value_learning_rate: float = 1e-3
     adam_epsilon: float = 1e-5
     max_grad_norm: float = 1.0
     epochs: int = 2
-    minibatch_size: int = 16  # rollouts
+    minibatch_size: int = 12  # rollouts
     micro_batch_size: int = 8  # rollouts that are on the device at once; memory only, not the result
     clip_range: float = 0.2
     value_clip_range: float = 0.2
     vf_coef: float = 0.1
     gamma: float = 1.0
     lam: float = 0.95
-    baseline: Literal["leave-one-out", "gae"] = "leave-one-out"  # with 32 rollouts a critic is mostly noise
+    # "prefix": the reward model on the beginning of each reply (learner/policy/critic.py); "gae": a value head, which
+    # with so few rollouts is mostly noise.
+    baseline: Literal["prefix", "leave-one-out", "gae"] = "prefix"
+    prefix_tokens: int = 16  # how often the beginning is scored
     value_warmup_iterations: int = 2  # gae only: value-only batches before the policy moves
     kl_coef: float = 0.1  # where the adaptive coefficient starts; from 0.05 a strong wish reached 13 nats in 7 steps
     kl_target: float = 6.0  # nats a reply
     kl_tolerance: float = 1 / 3  # off target by more than this share moves the coefficient
     kl_factor: float = 1.5  # Ziegler's horizon of 10,000 episodes would never move at this size
     reward_clip: float = 3.0  # population standard deviations of the base's replies
-    missing_eos_penalty: float = 1.0  # "EOS trick" of lm-hpd
+    missing_eos_penalty: float = 0.3  # "EOS trick" of lm-hpd, where it is 1: whether an end matters is for the person
     pessimism: float = 0.5  # standard deviations of the posterior subtracted from the reward
     max_kl_step: float = 0.02  # an epoch stops when mean 0.5 (new - old)^2 exceeds it
     # Mean |dlogp| of a token between sampler and trainer. bfloat16 rounds by 0.02-0.04 (measured; 1e-6 in float32),
@@ -79,6 +85,7 @@ class PPOConfig:
     # learnt by heart within five iterations and neutral answers read 4.7 % worse.
     demonstration_coef: float = 0.03
     demonstration_half_life: float = 2.0
+    demonstration_rows: int = 4  # beside each minibatch
     own_prompt_share: float = 0.5  # of the rollout prompts, as far as the person has asked that many
 
 

@@ -35,6 +35,7 @@ class Taste:
     uses: tuple[FeedbackUse, ...]
     abstains: str = ""
     reward: PersonalReward | None = None
+    prefix_reward: PersonalReward | None = None  # of beginnings of replies; None where reading them all is too slow
     model: RewardModel | None = None
     judge: RewardModel | None = None
 
@@ -77,7 +78,8 @@ def understand(
     )  # fmt: skip
     report["reward_model"] = {"kind": chosen.kind, "gains": chosen.gains}
     monitor.report("reward model", 1.0, {"reward/gain": test.gain})
-    return Taste(uses, "", PersonalReward(chosen.utility, snapshot), chosen.model or model, judge)
+    reward = PersonalReward(chosen.utility, snapshot)
+    return Taste(uses, "", reward, reward if chosen.model else None, chosen.model or model, judge)
 
 
 class PersonalReward:

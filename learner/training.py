@@ -34,6 +34,7 @@ def improve(
     adapter: str,
     snapshot: Snapshot,
     reward: Reward,
+    prefix_reward: Reward | None,
     base: BaseModel,
     config: LearnerConfig,
     monitor: Monitor,
@@ -57,6 +58,7 @@ def improve(
     task = Task(
         prompts=prompts,
         reward=reward,
+        prefix_reward=prefix_reward,
         demonstrations=demonstration_batch(base, shown) if warm_steps else None,
         pairs=short_pairs(snapshot, base, config),
     )

@@ -70,7 +70,7 @@ def _update(snapshot: Snapshot, base: BaseModel, config: LearnerConfig, monitor:
     start = snapshot.live if config.start_from == "live" and snapshot.live else None
     settings = start[1] if start else config.lora
     base.add_adapter(CANDIDATE, settings, start[0] if start else None, config.seed)
-    trained = improve(CANDIDATE, snapshot, taste.reward, base, config, monitor, report)
+    trained = improve(CANDIDATE, snapshot, taste.reward, taste.prefix_reward, base, config, monitor, report)
 
     # 5. the gate
     gated = Gated(CANDIDATE, snapshot, base, config, monitor, taste.judge)

@@ -29,6 +29,7 @@ COMMANDS = {
     "import": ("profile", "import_"),
     "backup": ("backup", "backup"),
     "export-data": ("profile", "export_data"),
+    "export-metrics": ("metrics", "export_metrics"),
     "reset": ("profile", "reset"),
     "undo-reset": ("profile", "undo_reset"),
     "users": ("accounts", "users"),
@@ -39,8 +40,11 @@ COMMANDS = {
     "test": ("checks", "test"),
 }
 # Commands that need more than the project's own requirements (names of extras in pyproject.toml).
-EXTRAS = {"test": ("test",), "screenshots": ("test",), "lock": ("test",), "bench": ("bench",)}
-BENCHMARKS = ("learning", "reward", "ppo", "chat", "store")
+EXTRAS = {
+    "test": ("test",), "screenshots": ("test",), "lock": ("test",), "bench": ("bench",),
+    "export-metrics": ("tensorboard",),
+}  # fmt: skip
+BENCHMARKS = ("learning", "reward", "ppo", "chat", "store", "page", "sizes")
 
 
 def available_benchmarks() -> list[str]:
@@ -212,6 +216,9 @@ def add_profile_commands(add: Any) -> None:
     data.add_argument("--format", required=True, choices=("preference", "unpaired", "demonstrations"))
     data.add_argument("--for", dest="trainer", required=True, choices=("trl", "llama-factory"))
     data.add_argument("--out", required=True, metavar="PATH", help="a file for trl, a folder for llama-factory")
+    metrics = add("export-metrics", "write what your updates measured as events that TensorBoard reads")
+    metrics.add_argument("--out", required=True, metavar="FOLDER", help="a folder for each run is made in it")
+    metrics.add_argument("--run", metavar="ID", help="this run alone (default: all of yours)")
     add("backup", "copy the whole database, of everybody, while Attune runs").add_argument(
         "--out", required=True, metavar="FILE.db"
     )

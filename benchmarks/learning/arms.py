@@ -64,7 +64,7 @@ def trained(
     story: Story,
     algorithm: str = "ppo",
     kind: str = "bayesian",
-    reward: Reward | None = None,
+    reward: tuple[Reward, Reward] | None = None,
     overrides: Mapping[str, Any] | None = None,
 ) -> Kept:
     """Replies after an update with another algorithm, kind of reward model, or reward; no gate is asked."""
@@ -74,12 +74,12 @@ def trained(
     clock: Monitor = _Clock(config)
     report: dict[str, Any] = {}
     taste = understand(snapshot, base, config, clock, report)
-    chosen = reward or taste.reward
-    if chosen is None:
+    whole, beginnings = reward or (taste.reward, taste.prefix_reward)
+    if whole is None:
         return story.ground.sampled(None, seed=77), {"report": report}
     base.add_adapter(ADAPTER, config.lora, None, config.seed)
     try:
-        improve(ADAPTER, snapshot, chosen, base, config, clock, report)
+        improve(ADAPTER, snapshot, whole, beginnings, base, config, clock, report)
         return story.ground.sampled(ADAPTER, seed=77), {"report": report, "seconds": clock.elapsed_s()}
     finally:
         base.remove_adapter(ADAPTER)
@@ -128,7 +128,10 @@ def true_utility(story: Story) -> Kept:
             senses[rows] -= senses[rows].mean()
         return (utilities(person, replies, list(senses)) - middle) / spread
 
-    return trained(story, reward=reward)
+    def without_sense(contexts: Sequence[Context], replies: Sequence[Reply]) -> Array:
+        return (utilities(person, replies, [0.0] * len(replies)) - middle) / spread
+
+    return trained(story, reward=(reward, without_sense))
 
 
 ARMS: Mapping[str, Callable[[Story], Kept]] = {

@@ -34,7 +34,8 @@ def main() -> None:
         budget_minutes=1e6,
         ppo=PPOConfig(
             iterations=setting.iterations, prompts_per_iteration=setting.prompts_per_iteration,
-            replies_per_prompt=setting.replies_per_prompt, response_tokens=setting.response_tokens,
+            replies_per_prompt=setting.replies_per_prompt, replies_trained=setting.replies_per_prompt,
+            response_tokens=setting.response_tokens,
             temperature=setting.temperature, epochs=setting.epochs, minibatch_size=setting.minibatch_size,
             micro_batch_size=setting.micro_batch_size, learning_rate=setting.learning_rate,
             value_learning_rate=setting.learning_rate, adam_epsilon=setting.adam_epsilon,

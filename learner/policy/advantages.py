@@ -77,6 +77,24 @@ def leave_one_out(returns: torch.Tensor) -> torch.Tensor:
     return returns - others
 
 
+def farthest_apart(scores: torch.Tensor, count: int) -> list[int]:
+    """Of `(P, K)` scores the places in the flat list of each prompt's `count` replies with the largest variance, in the
+    order in which they were sampled.
+
+    They are always some of the best and the rest of the worst (Xu et al. 2025, theorem 1), so all splits are tried.
+    """
+    replies = scores.shape[1]
+    if not 2 <= count <= replies:
+        raise ValueError(f"of {replies} replies to a prompt 2 to {replies} can be trained on, not {count}")
+    found: list[int] = []
+    for prompt, row in enumerate(scores):
+        order = row.argsort(stable=True)
+        splits = [torch.cat([order[:worst], order[replies - count + worst :]]) for worst in range(count + 1)]
+        best = max(splits, key=lambda places: float(row[places].var()))
+        found += [prompt * replies + place for place in sorted(best.tolist())]
+    return found
+
+
 def sampler_correction(
     logprobs: torch.Tensor, sampler_logprobs: torch.Tensor, mask: torch.Tensor, max_weight: float
 ) -> torch.Tensor:

@@ -25,7 +25,7 @@ def train_reinforce(
     PPO with one epoch and one minibatch: the ratio is 1 throughout, nothing is clipped, and the gradient of the
     objective is sum_t A_t grad log pi_t.
     """
-    rollouts = config.ppo.prompts_per_iteration * config.ppo.replies_per_prompt
+    rollouts = config.ppo.prompts_per_iteration * config.ppo.replies_trained
     one_step = replace(config.ppo, epochs=1, minibatch_size=rollouts)
     return train_ppo(base, adapter, task, replace(config, ppo=one_step), monitor, seed)
 

@@ -1,19 +1,21 @@
 """Proximal policy optimisation of a LoRA adapter against a reward, on one copy of the 4-bit base.
 
-Policy: adapter on. Reference: the same weights, adapter off. Value head (only with `baseline="gae"`): on the policy's
-hidden states. One iteration, in order:
+Policy: adapter on. Reference: the same weights, adapter off. Values: of the reward model on the beginning of each reply
+(`baseline="prefix"`, critic.py), or of a value head on the policy's hidden states (`"gae"`), or none
+(`"leave-one-out"`). One iteration, in order:
 
  1. sample `replies_per_prompt` replies to each of `prompts_per_iteration` prompts
- 2. one training-mode forward pass for old log-probabilities (and values), one for the reference's
- 3. score each reply, less 1 where it did not end by itself
+ 2. score each reply, less a penalty where it did not end by itself; of each prompt's replies go on with the
+    `replies_trained` whose scores are farthest apart: sampling is cheap, training is not
+ 3. one training-mode forward pass for old log-probabilities (and values), one for the reference's
  4. reward of a token = -kl_coef (log pi - log ref), plus the score on the last token
  5. advantages: generalised advantage estimation, or each reply's return less the others' to the same prompt
  6. `epochs` passes over minibatches: clipped policy loss, clipped value loss, loss on demonstrations (PPO-ptx)
  7. the KL coefficient moves towards its target
 
 Sources: Schulman et al. 2017; Ziegler et al. 2019; Ouyang et al. 2022 (ptx); Huang et al. 2023 (details and metric
-names); Ahmadian et al. 2024 (leave-one-out). Left out: entropy bonus, learning-rate decay, reward whitening over the
-batch (scores come in population standard deviations already).
+names); Ahmadian et al. 2024 (leave-one-out); Xu et al. 2025, "Not all rollouts are useful" (step 2). Left out: entropy
+bonus, learning-rate decay, reward whitening over the batch (scores come in population standard deviations already).
 """
 
 from __future__ import annotations
@@ -32,6 +34,7 @@ from learner.modeling.decode import SamplingSettings
 from learner.modeling.heads import ValueHead
 from learner.monitor import Monitor
 from learner.policy.advantages import (
+    farthest_apart,
     generalised_advantage_estimation,
     leave_one_out,
     masked_mean,
@@ -39,6 +42,7 @@ from learner.policy.advantages import (
     token_rewards,
     whiten,
 )
+from learner.policy.critic import prefix_values
 from learner.policy.distance import scale_back
 from learner.policy.losses import AdaptiveKL, clipped_policy_loss, clipped_value_loss, demonstration_loss
 from learner.policy.micro_batches import MicroBatch
@@ -97,14 +101,19 @@ def train_ppo(
             SamplingSettings(config.temperature, 1.0, config.response_tokens),
             [seeds.getrandbits(31) for _ in contexts],
         )
+        # 2. scores
+        scores, metrics = score_replies(contexts, rollouts, task.reward, config)
+        kept = farthest_apart(scores.view(-1, config.replies_per_prompt), config.replies_trained)
+        values = None
+        if config.baseline == "prefix" and task.prefix_reward is not None:
+            values = prefix_values(base, contexts, rollouts, scores, task.prefix_reward, config)[kept].to(base.device)
+        rollouts, scores = [rollouts[i] for i in kept], scores[kept].to(base.device)
         # Micro-batches keep their rows for the first epoch, so that its first ratio is exactly 1 in any precision.
         order = torch.randperm(len(rollouts), generator=generator)
-        scored, metrics = micro_batch.fit(
-            partial(
-                score_rollouts, base, adapter, contexts, rollouts, order, task.reward, value_head, controller.coef,
-                config,
-            )
-        )  # fmt: skip
+        scored, found = micro_batch.fit(
+            partial(score_tokens, base, adapter, rollouts, scores, values, order, value_head, controller.coef, config)
+        )
+        metrics |= found
         if metrics["sampler/gap"] > config.max_sampler_gap:
             raise LearningError(
                 f"Sampler and trainer disagree by {metrics['sampler/gap']:.3f} nats a token, more than rounding can "
@@ -125,7 +134,7 @@ def train_ppo(
                 )
                 if demonstrations is not None and ptx_coef > 0 and not value_only:
                     step["ptx/loss"] = demonstration_backward(
-                        base, adapter, demonstrations, ptx_coef, micro_batch.size, generator
+                        base, adapter, demonstrations, ptx_coef, config.demonstration_rows, generator
                     )
                 if value_only:  # the value loss reaches the adapter through the hidden states
                     for parameter in parameters:
@@ -154,25 +163,42 @@ def train_ppo(
     return history
 
 
+def score_replies(
+    contexts: Sequence[Context], rollouts: Sequence[Rollout], reward: Reward, config: PPOConfig
+) -> tuple[torch.Tensor, dict[str, float]]:
+    """Step 2: the score of each reply `(N,)`, clipped, less the penalty of those that did not end by themselves."""
+    judged = np.clip(reward(contexts, [r.reply for r in rollouts]), -config.reward_clip, config.reward_clip)
+    missing_eos = np.array([not r.reply.finished for r in rollouts])
+    metrics = {
+        "objective/scores": float(judged.mean()),
+        "val/eos_rate": 1.0 - float(missing_eos.mean()),
+        "val/response_tokens": float(np.mean([len(r.response) for r in rollouts])),
+    }
+    return torch.tensor(judged - config.missing_eos_penalty * missing_eos, dtype=torch.float32), metrics
+
+
 @torch.no_grad()
-def score_rollouts(
+def score_tokens(
     base: BaseModel,
     adapter: str,
-    contexts: Sequence[Context],
     rollouts: Sequence[Rollout],
+    scores: torch.Tensor,
+    known_values: torch.Tensor | None,
     order: torch.Tensor,
-    reward: Reward,
     value_head: ValueHead | None,
     kl_coef: float,
     config: PPOConfig,
     rows_at_once: int,
 ) -> tuple[Scored, dict[str, float]]:
-    """Steps 2 to 5. `order` says which rows will share a micro-batch in the first epoch."""
+    """Steps 3 to 5. `order` says which rows will share a micro-batch in the first epoch; the rows of one prompt are
+    next to each other, `replies_trained` of them. `known_values` `(B, response_tokens)`: values that no head makes."""
     batch = batch_sequences([r.query for r in rollouts], [r.response for r in rollouts], base.pad_id, base.device)
     mask = batch.response_mask
     logprobs, ref_logprobs, values = (torch.zeros(mask.shape, device=base.device) for _ in range(3))
+    if known_values is not None:
+        values = known_values[:, : mask.shape[1]] * mask
 
-    # 2. old and reference log-probabilities, both tempered like the sampler
+    # 3. old and reference log-probabilities, both tempered like the sampler
     for i in range(0, len(order), config.minibatch_size):
         for rows in order[i : i + config.minibatch_size].to(base.device).split(rows_at_once):
             part = select(batch, rows)
@@ -183,22 +209,16 @@ def score_rollouts(
                 values[rows, :width] = out.values
             ref_logprobs[rows, :width] = evaluate_policy(base, None, part, config.temperature).logprobs
 
-    # 3. scores
-    replies = [rollout.reply for rollout in rollouts]
-    judged = np.clip(reward(contexts, replies), -config.reward_clip, config.reward_clip)
-    missing_eos = np.array([not reply.finished for reply in replies])
-    scores = torch.tensor(judged - config.missing_eos_penalty * missing_eos, dtype=torch.float32, device=base.device)
-
     # 4. rewards of tokens
     rewards = token_rewards(scores, logprobs, ref_logprobs, mask, kl_coef)
 
     # 5. advantages
     totals = rewards.sum(-1)
-    if value_head is not None:
+    if value_head is not None or known_values is not None:
         advantages, returns = generalised_advantage_estimation(rewards, values, mask, config.gamma, config.lam)
         advantages = whiten(advantages, mask, shift_mean=True)
     else:
-        centred = leave_one_out(totals.view(-1, config.replies_per_prompt)).view(-1)
+        centred = leave_one_out(totals.view(-1, config.replies_trained)).view(-1)
         scale = centred.std().clamp(min=1e-4)
         advantages = (centred / scale)[:, None] * mask
         returns = totals[:, None] * mask
@@ -210,12 +230,9 @@ def score_rollouts(
     # The sampler, with its cache and other batch shapes, rounds differently in bfloat16: what it drew is corrected.
     advantages = advantages * sampler_correction(logprobs, sampler, mask, config.max_importance_weight)
     metrics = {
-        "objective/scores": float(judged.mean()),
         "objective/kl": float(kl.mean()),
         "objective/rlhf_reward": float(totals.mean()),
         "objective/entropy": float(-logprobs.sum(-1).mean()),
-        "val/response_tokens": float(mask.sum(-1).float().mean()),
-        "val/eos_rate": 1.0 - float(missing_eos.mean()),
         "sampler/gap": float(masked_mean((sampler - logprobs).abs(), mask)),
         "sampler/kl": float((sampler - logprobs).sum(-1).mean()),
     }

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
+from itertools import combinations
 
 import pytest
 import torch
 
 from learner.policy.advantages import (
+    farthest_apart,
     generalised_advantage_estimation,
     leave_one_out,
     masked_mean,
@@ -129,3 +131,25 @@ def test_the_kl_coefficient_moves_only_when_off_target() -> None:
     assert controller.coef == pytest.approx(0.15)
     controller.update(3.9)
     assert controller.coef == pytest.approx(0.1)
+
+
+def test_the_replies_that_are_farthest_apart_by_hand() -> None:
+    scores = torch.tensor([[0.1, 3.0, -2.0, 0.5], [1.0, 1.0, 1.0, 1.0]])
+    assert farthest_apart(scores, 2)[:2] == [1, 2]
+    assert farthest_apart(scores, 3)[:3] == [0, 1, 2]  # 3, and the two that are farthest from it
+    assert farthest_apart(scores, 4) == list(range(8))
+    assert all(4 <= i < 8 for i in farthest_apart(scores, 2)[2:])
+
+
+def test_no_other_choice_of_replies_has_a_larger_variance() -> None:
+    scores = torch.randn(20, 6, generator=torch.Generator().manual_seed(0))
+    chosen = scores.flatten()[farthest_apart(scores, 4)].view(20, 4)
+    for row, kept in zip(scores, chosen, strict=True):
+        best = max(torch.tensor(c).var().item() for c in combinations(row.tolist(), 4))
+        assert kept.var().item() == pytest.approx(best)
+
+
+@pytest.mark.parametrize("count", [1, 5])
+def test_replies_that_cannot_be_chosen(count: int) -> None:
+    with pytest.raises(ValueError, match="2 to 4"):
+        farthest_apart(torch.zeros(1, 4), count)

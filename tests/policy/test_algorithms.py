@@ -25,8 +25,8 @@ from learner.policy.task import History, Task
 
 CONFIG = LearnerConfig(
     ppo=PPOConfig(
-        iterations=2, prompts_per_iteration=3, replies_per_prompt=4, response_tokens=12, minibatch_size=6,
-        micro_batch_size=4, max_kl_step=1e9,
+        iterations=2, prompts_per_iteration=3, replies_per_prompt=4, replies_trained=4, response_tokens=12,
+        prefix_tokens=4, minibatch_size=6, micro_batch_size=4, max_kl_step=1e9,
     ),
     dpo=DPOConfig(learning_rate=1e-2, epochs=4, batch_size=3, micro_batch_size=2),
 )  # fmt: skip
@@ -38,7 +38,7 @@ def many_words(contexts: Sequence[Sequence[Turn]], replies: Sequence[Reply]) -> 
     return np.array([len(reply.text) / 50 for reply in replies])
 
 
-TASK = Task(PROMPTS, many_words, None, PAIRS)
+TASK = Task(PROMPTS, many_words, pairs=PAIRS)
 
 
 @pytest.fixture

@@ -16,14 +16,15 @@ from learner.modeling.base import BaseModel
 from learner.modeling.decode import SamplingSettings
 from learner.monitor import Monitor, Unlimited
 from learner.policy.distance import kl_to_base
-from learner.policy.ppo import minibatch_backward, score_rollouts, train_ppo
+from learner.policy.ppo import minibatch_backward, score_replies, score_tokens, train_ppo
 from learner.policy.rollouts import sample_replies
 from learner.policy.sequences import batch_sequences, evaluate_policy, select
 from learner.policy.task import History, Reward, Task
 from learner.policy.warm_start import warm_start
 
 CONFIG = PPOConfig(
-    iterations=2, prompts_per_iteration=3, replies_per_prompt=4, response_tokens=12, temperature=0.7,
+    iterations=2, prompts_per_iteration=3, replies_per_prompt=4, replies_trained=4, response_tokens=12,
+    prefix_tokens=4, temperature=0.7,
     minibatch_size=6, micro_batch_size=4, max_kl_step=1e9,
 )  # fmt: skip
 PROMPTS = [[Turn("user", text)] for text in ("Hello!", "What is the time in Paris now?", "Sing.")]
@@ -49,7 +50,7 @@ def many_words(contexts: Sequence[Sequence[Turn]], replies: Sequence[Reply]) -> 
 
 
 def train(base: BaseModel, reward: Reward, config: PPOConfig, monitor: Monitor | None = None) -> History:
-    task = Task(PROMPTS, reward)
+    task = Task(PROMPTS, reward, prefix_reward=reward if config.baseline == "prefix" else None)
     return train_ppo(base, "policy", task, LearnerConfig(ppo=config), monitor or Unlimited(), 0)
 
 
@@ -60,7 +61,14 @@ def rollouts_of(base: BaseModel, seed: int = 0) -> tuple[list, list]:
     return contexts, sample_replies(base, "policy", queries, settings, range(seed, seed + len(queries)))
 
 
-@pytest.mark.parametrize("baseline", ["leave-one-out", "gae"])
+def scored_tokens(
+    base: BaseModel, contexts: list, rollouts: list, order: torch.Tensor, rows: int, config: PPOConfig = CONFIG
+) -> tuple:
+    scores, _ = score_replies(contexts, rollouts, many_words, config)
+    return score_tokens(base, "policy", rollouts, scores, None, order, None, 0.1, config, rows)
+
+
+@pytest.mark.parametrize("baseline", ["prefix", "leave-one-out", "gae"])
 def test_the_ratio_is_one_at_the_first_minibatch(policy: BaseModel, baseline: str) -> None:
     disturb(policy)
     history = train(policy, many_words, replace(CONFIG, baseline=baseline))
@@ -79,9 +87,7 @@ def test_sampler_and_trainer_agree(policy: BaseModel) -> None:
     disturb(policy)
     contexts, rollouts = rollouts_of(policy)
     order = torch.arange(len(rollouts))
-    _, metrics = score_rollouts(
-        policy, "policy", contexts, rollouts, order, many_words, None, 0.1, CONFIG, 4
-    )
+    _, metrics = scored_tokens(policy, contexts, rollouts, order, 4)
     assert metrics["sampler/gap"] < 1e-4
 
 
@@ -129,7 +135,7 @@ def test_the_gradient_is_that_of_the_textbook(policy: BaseModel) -> None:
     disturb(policy)
     contexts, rollouts = rollouts_of(policy)
     order = torch.arange(len(rollouts))
-    scored, _ = score_rollouts(policy, "policy", contexts, rollouts, order, many_words, None, 0.1, CONFIG, 4)
+    scored, _ = scored_tokens(policy, contexts, rollouts, order, 4)
     parameters = policy.adapter_parameters("policy")
     for parameter in parameters:
         parameter.grad = None
@@ -155,7 +161,7 @@ def test_micro_batches_are_memory_only(policy: BaseModel) -> None:
     found = []
     for size in (2, 12):
         config = replace(CONFIG, minibatch_size=12)
-        scored, _ = score_rollouts(policy, "policy", contexts, rollouts, order, many_words, None, 0.1, config, size)
+        scored, _ = scored_tokens(policy, contexts, rollouts, order, size, config)
         for parameter in policy.adapter_parameters("policy"):
             parameter.grad = None
         minibatch_backward(policy, "policy", scored, order, None, False, config, size)
@@ -169,7 +175,7 @@ def test_dropout_is_off_before_and_after_training(policy: BaseModel) -> None:
     assert not any(module.training for module in policy.model.modules())
 
 
-@pytest.mark.parametrize("baseline", ["leave-one-out", "gae"])
+@pytest.mark.parametrize("baseline", ["prefix", "leave-one-out", "gae"])
 def test_ppo_raises_the_reward_and_leaves_the_base_alone(policy: BaseModel, baseline: str) -> None:
     base_before = {n: p.detach().clone() for n, p in policy.model.named_parameters() if "lora_" not in n}
     adapter_before = lora.state_sha256(policy.adapter_state("policy"))
@@ -181,8 +187,8 @@ def test_ppo_raises_the_reward_and_leaves_the_base_alone(policy: BaseModel, base
         return np.array([10 * float(side[policy.encode_reply(reply.text)].float().mean()) for reply in replies])
 
     config = replace(
-        CONFIG, iterations=16, replies_per_prompt=8, minibatch_size=12, learning_rate=1e-2, baseline=baseline,
-        kl_coef=0.0, kl_target=1e9,
+        CONFIG, iterations=16, replies_per_prompt=8, replies_trained=8, minibatch_size=12, learning_rate=1e-2,
+        baseline=baseline, kl_coef=0.0, kl_target=1e9,
         value_warmup_iterations=1, missing_eos_penalty=0.0, reward_clip=1e9,
     )  # fmt: skip
     history = train(policy, one_side, config)
