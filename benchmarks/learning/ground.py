@@ -84,7 +84,7 @@ class Ground:
         content = number % CONTENT_EVERY == CONTENT_EVERY - 1
         seed = SEED if self.reported else TUNING_SEED
         taste = draw_taste(self.measured, seed, number, self.reported, content)
-        person = Person(self.measured, taste, np.random.default_rng([seed, number]))
+        person = Person(self.measured, taste, np.random.default_rng([seed, number]), keeps_substance=True)
         person.rng = np.random.default_rng([seed, number, stage])  # the bias before it is the same at every stage
         return person
 

@@ -30,6 +30,7 @@ NATURAL: Mapping[FeedbackKind, float] = {"thumb": 0.38, "stars": 0.25, "edit": 0
 PAIRS: Mapping[FeedbackKind, float] = {"ranking": 1.0}
 STAR_CUTS = np.array([-2.0, -0.7, 0.7, 2.0])
 BIAS_SD = 0.7
+KEPT_WORDS = 0.7
 
 
 @dataclass(frozen=True)
@@ -101,10 +102,17 @@ class Measured:
 
 
 class Person:
-    """A taste over a bank. `utility` (N,) in logits; `rng` draws everything that they say."""
+    """A taste over a bank. `utility` (N,) in logits; `rng` draws everything that they say.
 
-    def __init__(self, measured: Measured, taste: Taste, rng: np.random.Generator) -> None:
-        self.measured, self.taste, self.rng = measured, taste, rng
+    `keeps_substance`: whether an edit leaves at least KEPT_WORDS of a reply, or of the length that the person likes. An
+    edit is judged with the sense of the reply that it was made from; without this, whoever likes warm words could make
+    "I hope this helps, my friend." of anything.
+    """
+
+    def __init__(
+        self, measured: Measured, taste: Taste, rng: np.random.Generator, keeps_substance: bool = False
+    ) -> None:
+        self.measured, self.taste, self.rng, self.keeps_substance = measured, taste, rng, keeps_substance
         self.utility = utility_of(measured, taste)
         self.bias = rng.normal(0, BIAS_SD)
 
@@ -181,14 +189,19 @@ class Person:
     def _edited(self, shown: Shown) -> Reply | None:
         """The reply after the two changes that please this person most; None where none is worth the trouble."""
         original = reply = shown.reply
+        least = self._least_words(original) if self.keeps_substance else 0.0
         for _ in range(2):
-            ways = ways_to_edit(reply)
+            ways = [way for way in ways_to_edit(reply) if len(known.words_of(way.text)) >= least]
             if self.rng.random() < LAPSES and ways:
                 reply = ways[int(self.rng.integers(len(ways)))]
             else:
                 reply = max([reply, *ways], key=lambda way: self.utility_of_text(way, shown.sense))
         gain = self.utility_of_text(reply, shown.sense) - self.utility_of_text(original, shown.sense)
         return reply if reply != original and gain > 0.5 else None
+
+    def _least_words(self, original: Reply) -> float:
+        wished = [int(name.split()[1]) for name, weight in self.taste.parts if name in known.LENGTH and weight > 0]
+        return KEPT_WORDS * min([len(known.words_of(original.text)), *wished])
 
     def _comment(self, reply: Reply) -> str | None:
         """What this reply lacks most, where the person has words for it that say so."""
