@@ -72,10 +72,13 @@ def dpo_loss(
 
 
 class AdaptiveKL:
-    """The KL coefficient: times `factor` above the target, divided by it below, left alone in between."""
+    """The KL coefficient: times `factor` above the target, divided by it below, left alone in between.
+
+    It never falls below where it began: the target is how far a strong wish may go, not how far every wish should.
+    """
 
     def __init__(self, coef: float, target: float, tolerance: float, factor: float) -> None:
-        self.coef = coef
+        self.coef = self._least = coef
         self._low, self._high = target * (1 - tolerance), target * (1 + tolerance)
         self._factor = factor
 
@@ -84,4 +87,4 @@ class AdaptiveKL:
         if kl > self._high:
             self.coef *= self._factor
         elif kl < self._low:
-            self.coef /= self._factor
+            self.coef = max(self._least, self.coef / self._factor)

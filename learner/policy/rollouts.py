@@ -27,7 +27,7 @@ def sample_replies(
     queries: Sequence[list[int]],
     settings: SamplingSettings,
     seeds: Sequence[int],
-    max_rows: int = 32,
+    max_rows: int = 96,
 ) -> list[Rollout]:
     """One reply to each query, in order. A reply depends on its query and seed, up to rounding not on the others."""
     decoder = Decoder(base)

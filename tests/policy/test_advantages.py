@@ -131,6 +131,8 @@ def test_the_kl_coefficient_moves_only_when_off_target() -> None:
     assert controller.coef == pytest.approx(0.15)
     controller.update(3.9)
     assert controller.coef == pytest.approx(0.1)
+    controller.update(3.9)
+    assert controller.coef == pytest.approx(0.1)  # never below where it began
 
 
 def test_the_replies_that_are_farthest_apart_by_hand() -> None:
