@@ -5,14 +5,12 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-import torch
-
 from learner.config import PPOConfig
 from learner.modeling import lora
 from learner.modeling.base import BaseModel
 from learner.modeling.decode import SamplingSettings
 from learner.policy.rollouts import Rollout, sample_replies
-from learner.policy.sequences import batch_sequences, evaluate_policy
+from learner.policy.sequences import batch_sequences, token_kl
 
 
 def sample(
@@ -23,24 +21,26 @@ def sample(
     return sample_replies(base, adapter, queries, settings, [seed + i for i in range(len(queries))])
 
 
-@torch.no_grad()
 def kl_to_base(
     base: BaseModel, adapter: str, rollouts: Sequence[Rollout], temperature: float, micro_batch: int = 8
 ) -> float:
-    """Mean over replies of sum_t log pi - log ref, in nats: an unbiased estimate of KL(policy || base) a reply."""
+    """KL(policy || base) in nats a reply, from replies of the policy.
+
+    At each token of a reply the KL of the whole distributions, added up: unbiased like the sum of log pi - log ref, but
+    with a fraction of its variance, and never negative (Amini et al. 2025, "Better estimation of the KL divergence
+    between language models").
+    """
     total = 0.0
     for i in range(0, len(rollouts), micro_batch):
         part = rollouts[i : i + micro_batch]
         batch = batch_sequences([r.query for r in part], [r.response for r in part], base.pad_id, base.device)
-        policy = evaluate_policy(base, adapter, batch, temperature).logprobs
-        reference = evaluate_policy(base, None, batch, temperature).logprobs
-        total += float((policy - reference).sum())
+        total += float(token_kl(base, adapter, batch, temperature).sum())
     return total / len(rollouts)
 
 
 def sampled_kl(base: BaseModel, adapter: str, queries: Sequence[list[int]], ppo: PPOConfig, seed: int) -> float:
     """Nats a reply, on new replies to `queries`."""
-    return float(kl_to_base(base, adapter, sample(base, adapter, queries, ppo, seed), ppo.temperature))
+    return kl_to_base(base, adapter, sample(base, adapter, queries, ppo, seed), ppo.temperature)
 
 
 def scale_back(base: BaseModel, adapter: str, kl: float, ppo: PPOConfig) -> None:

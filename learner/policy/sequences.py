@@ -117,6 +117,28 @@ def evaluate_policy(
     return PolicyOutput(logprobs, values)
 
 
+@torch.no_grad()
+def token_kl(base: BaseModel, adapter: str, batch: SequenceBatch, temperature: float) -> torch.Tensor:
+    """KL(policy || reference) `(B, T)` of the whole next-token distributions before each response token, in nats."""
+    rows = torch.arange(len(batch.predictor), device=batch.predictor.device)[:, None]
+    states = []
+    for name in (adapter, None):
+        with base.using(name):
+            states.append(last_states(base, batch)[rows, batch.predictor][batch.response_mask])
+    found = torch.cat(
+        [
+            _kl_of_logits(base.logits(policy).float() / temperature, base.logits(reference).float() / temperature)
+            for policy, reference in zip(*(part.split(LOGIT_ROWS) for part in states), strict=True)
+        ]
+    )
+    return torch.zeros(batch.response_mask.shape, device=found.device).masked_scatter(batch.response_mask, found)
+
+
+def _kl_of_logits(policy: torch.Tensor, reference: torch.Tensor) -> torch.Tensor:
+    log_p, log_q = policy.log_softmax(-1), reference.log_softmax(-1)
+    return (log_p.exp() * (log_p - log_q)).sum(-1)
+
+
 def _token_logprobs(
     base: BaseModel, states: torch.Tensor, tokens: torch.Tensor, temperature: float
 ) -> torch.Tensor:

@@ -83,6 +83,26 @@ def test_a_new_adapter_is_the_reference_exactly(policy: BaseModel) -> None:
     assert kl_to_base(policy, "policy", rollouts, CONFIG.temperature) != 0.0
 
 
+def test_the_kl_is_that_of_the_whole_distributions(policy: BaseModel) -> None:
+    """Token by token through the plain Hugging Face forward pass; its mean is that of the sampled estimate."""
+    disturb(policy, 0.02)
+    _, rollouts = rollouts_of(policy)
+    expected, sampled = [], []
+    for rollout in rollouts:
+        ids, start = torch.tensor([rollout.query + rollout.response]), len(rollout.query)
+        logs = []
+        for name in ("policy", None):
+            with policy.using(name), torch.no_grad():
+                logits = policy.model(input_ids=ids).logits[0, start - 1 : -1] / CONFIG.temperature
+            logs.append(torch.log_softmax(logits, -1))
+        expected.append(torch.nn.functional.kl_div(logs[1], logs[0], log_target=True, reduction="sum").item())
+        chosen = torch.arange(len(rollout.response)), ids[0, start:]
+        sampled.append((logs[0][chosen] - logs[1][chosen]).sum().item())
+    found = kl_to_base(policy, "policy", rollouts, CONFIG.temperature)
+    assert found == pytest.approx(np.mean(expected), rel=1e-3)
+    assert np.std(expected) < np.std(sampled)
+
+
 def test_sampler_and_trainer_agree(policy: BaseModel) -> None:
     disturb(policy)
     contexts, rollouts = rollouts_of(policy)
