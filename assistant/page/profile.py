@@ -162,10 +162,10 @@ def _comparisons(store: Store, user_id: str) -> dict[int, Sentence]:
     publications = store.publications(user_id)
     for before, after in pairwise(publications):
         if before.reason == "promoted" and after.reason == "auto_rollback":
-            found[before.version] = compared(before.version, after.version, 0, 0, taken_back=True)
+            found[before.version] = compared(after.version, 0, 0, taken_back=True)
     now = watched(store, user_id)
     if now is not None and now.state == "watching":
-        found[now.new] = compared(now.new, now.old, now.new_preferred, now.old_preferred, taken_back=False)
+        found[now.new] = compared(now.old, now.new_preferred, now.old_preferred, taken_back=False)
     return found
 
 

@@ -54,16 +54,15 @@ def verdict(state: str, reason: str, report: Report) -> Sentence:
     return _say(reason or state)
 
 
-def compared(new: int, old: int, new_preferred: int, old_preferred: int, taken_back: bool) -> Sentence:
-    """What the comparisons of a promoted version with the one before it said."""
-    values = {"new": new, "old": old, "for_new": new_preferred, "for_old": old_preferred}
+def compared(old: int, new_preferred: int, old_preferred: int, taken_back: bool) -> Sentence:
+    """What the comparisons of a promoted version with the one before it, `old`, said."""
     if taken_back:
-        return _say("It was taken back by itself: in comparisons you preferred version {old}.", **values)
+        return _say("It was taken back by itself: in comparisons you preferred version {old}.", old=old)
     return _say(
-        "Some comparisons hold a reply of version {old} too: you preferred version {new} {for_new} times, "
-        "version {old} {for_old} times. If the old one is clearly better, it comes back by itself.",
-        **values,
-    )
+        "Some comparisons hold replies of version {old} too: you preferred the new one {for_new} times, the old one "
+        "{for_old} times. If the old one is clearly better, it comes back by itself.",
+        old=old, for_new=new_preferred, for_old=old_preferred,
+    )  # fmt: skip
 
 
 def _say(text: str, **values: Any) -> Sentence:

@@ -119,7 +119,7 @@ def test_the_profile_says_what_the_comparisons_said(parts: Parts) -> None:
     publish(parts, 1)
     prefer(parts, 0, compared(parts, 0))
     [row] = [v for v in profile_view(parts.store, parts.user_id)["versions"] if v["number"] == 1]
-    assert row["story"][-1]["with"] == {"new": 1, "old": 0, "for_new": 0, "for_old": 1}
+    assert row["story"][-1]["with"] == {"old": 0, "for_new": 0, "for_old": 1}
     assert "comes back by itself" in row["story"][-1]["say"]
     parts.store.publish(parts.user_id, 0, "auto_rollback")
     [row] = [v for v in profile_view(parts.store, parts.user_id)["versions"] if v["number"] == 1]

@@ -74,3 +74,10 @@ def test_a_translation_fills_the_same_places_and_is_chinese() -> None:
         if "nothing was changed" not in english and "--expires-days" not in english:
             assert set(places[1]) <= set(places[0]), english
         assert re.search(r"[\u4e00-\u9fff]", chinese) or not re.search(r"[a-z]{3}", bare(english)), english
+
+
+def test_a_text_names_each_value_once() -> None:
+    """The page recognises a filled text by a pattern with a group of each name; two of one name are no pattern."""
+    for text in TABLE:
+        names = re.findall(r"\{(\w+)\}", text)
+        assert len(names) == len(set(names)), text
