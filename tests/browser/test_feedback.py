@@ -230,6 +230,7 @@ def test_where_something_is_learnt_the_offer_compares_the_two_that_say_most(
     folder = server.home.reward_dir(server.user_id, number)
     folder.mkdir(parents=True)
     fit(build_design([], {})).save(folder)
+    server.store.publish(server.user_id, number, "rollback")  # chosen by hand: not compared with the one before it
     server.store.update_settings(server.user_id, {"offer_comparisons": True, "max_tokens": 12, "temperature": 1.3})
     try:
         _until_offered(page)

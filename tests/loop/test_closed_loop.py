@@ -51,7 +51,6 @@ SMALL = Setting(
     learner={
         "base_replies": 1,
         "ppo.iterations": 5,
-        "ppo.prompts_per_iteration": 4,
         "ppo.response_tokens": 40,
         "ppo.learning_rate": 3e-4,
         "gate.prompts": 48,
