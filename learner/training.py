@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -48,6 +49,7 @@ def improve(
     before = lora.state_sha256(base.adapter_state(adapter))
     shown = short_demonstrations(snapshot, base, config)
     prompts = rollout_prompts(snapshot, base, config)
+    said = said_by_base(snapshot, prompts, config)
     warm: WarmStartResult | None = None
     if config.warm_start.enabled and len(shown) >= config.warm_start.min_demonstrations:
         warm = warm_start(base, adapter, shown, prompts, config.warm_start, config.ppo, monitor, config.seed)
@@ -56,11 +58,13 @@ def improve(
     warm_steps = warm.steps if warm else 0
 
     task = Task(
-        prompts=prompts,
+        # those that the first pass does not practise on come first
+        prompts=[*prompts[len(said) :], *prompts[: len(said)]],
         reward=reward,
         prefix_reward=prefix_reward,
         demonstrations=demonstration_batch(base, shown) if warm_steps else None,
         pairs=short_pairs(snapshot, base, config),
+        said=said,
     )
     history = ALGORITHMS[config.algorithm](base, adapter, task, config, monitor, config.seed)
     weights = base.adapter_state(adapter)
@@ -69,6 +73,22 @@ def improve(
     report["ppo"] = {"iterations": len(history), "first": history[0], "last": history[-1]} if history else {}
     report["algorithm"] = config.algorithm
     return Trained(weights, warm_weights, warm_steps)
+
+
+def said_by_base(
+    snapshot: Snapshot, prompts: Sequence[Context], config: LearnerConfig
+) -> list[tuple[Context, Sequence[Reply]]]:
+    """What PPO's first pass learns from: replies of the base to the first of `prompts`, as far as there is time."""
+    practice = config.practice
+    if config.algorithm != "ppo" or practice.prompts == 0 or snapshot.base_says is None:
+        return []
+    contexts: dict[str, Context] = {}
+    for prompt in prompts:
+        if len(contexts) < practice.prompts:
+            contexts.setdefault(context_key(prompt), prompt)
+    reserve_s = 60 * config.budget_minutes * (1 - practice.sampling_share)
+    replies = snapshot.base_says(contexts, practice.replies, "more base replies", reserve_s)
+    return [(context, replies[key]) for key, context in contexts.items() if key in replies]
 
 
 def short_demonstrations(

@@ -28,17 +28,15 @@ from data.logs import LEVELS, set_up_logging
 from data.prompts import context_key
 from data.schema import migrate
 from data.store import Store
-from data.types import BASE_VERSION, Evidence, LearningRun, Reply, RunState, User
+from data.types import BASE_VERSION, Evidence, LearningRun, RunState, User
 from learner import memory
+from learner.base_replies import BaseReplies
 from learner.budgets import Budgets
 from learner.config import LearnerConfig, with_overrides
 from learner.modeling import lora
 from learner.modeling.base import BaseModel
-from learner.modeling.decode import SamplingSettings
 from learner.modeling.loading import load_base
 from learner.monitor import Cancelled, Monitor
-from learner.policy.contexts import within
-from learner.policy.rollouts import sample_replies
 from learner.policy.task import LearningError
 from learner.publish import publish
 from learner.reward.muting import STATED
@@ -51,7 +49,10 @@ LEASE_TTL_S = 60.0
 HEARTBEAT_S = 10.0
 POLL_S = 1.0
 # Shares of the whole bar; they follow the measured times of the default setting on two cores.
-PHASES = {"base replies": 0.1, "reward model": 0.02, "warm start": 0.13, "policy optimisation": 0.55, "gate": 0.2}
+PHASES = {
+    "base replies": 0.08, "reward model": 0.02, "more base replies": 0.15, "warm start": 0.1, "practice": 0.25,
+    "policy optimisation": 0.2, "gate": 0.2,
+}  # fmt: skip
 
 
 class Learner:
@@ -207,9 +208,12 @@ class Learner:
             live = lora.read_adapter(self.home.adapter_dir(run.user_id, number))
         earlier = [r for r in self.store.list_runs(run.user_id, limit=10_000) if r.id != run.id]
         settings = self.store.settings(run.user_id)
+        said = BaseReplies(self.store, run.id, base, config, monitor)
+        asked = {context_key(o.context): o.context for o in evidence.observations}
         return Snapshot(
             evidence=evidence,
-            base_replies=self.base_replies(run, evidence, base, config, monitor),
+            base_replies=said.to(asked, config.base_replies, "base replies"),
+            base_says=said.to,
             system_prompt=str(settings["system_prompt"]),
             reward_kind=settings["reward_model"],
             muted=tuple(name for name in STATED if name in settings["muted"]),
@@ -218,30 +222,6 @@ class Learner:
             # too little feedback to test anything spends nothing
             tests_before=sum(r.report.get("evidence", {}).get("exchanges", 0) > 0 for r in earlier),
         )
-
-    def base_replies(
-        self, run: LearningRun, evidence: Evidence, base: BaseModel, config: LearnerConfig, monitor: Monitor
-    ) -> dict[str, list[Reply]]:
-        """What the base says to every context of the feedback; sampled once and remembered."""
-        ppo = config.ppo
-        settings = SamplingSettings(ppo.temperature, 1.0, ppo.response_tokens)
-        key = f"{base.spec.weights_sha256}:{ppo.temperature}:{ppo.response_tokens}"
-        asked = {context_key(o.context): o.context for o in evidence.observations}
-        cut = {name: within(base, context, config.context_tokens) for name, context in asked.items()}
-        contexts = {name: context for name, context in cut.items() if context is not None}
-        found = {name: self.store.base_replies(key, name)[: config.base_replies] for name in contexts}
-        missing = [name for name, replies in found.items() if len(replies) < config.base_replies]
-        chunk = 16
-        for start in range(0, len(missing), chunk):
-            names = missing[start : start + chunk]
-            queries = [base.encode_chat(contexts[name]) for name in names for _ in range(config.base_replies)]
-            seeds = [seed for _ in names for seed in range(config.base_replies)]
-            replies = [r.reply for r in sample_replies(base, None, queries, settings, seeds)]
-            for i, name in enumerate(names):
-                found[name] = replies[i * config.base_replies : (i + 1) * config.base_replies]
-                self.store.add_base_replies(key, name, 0, found[name], run.id)
-            monitor.report("base replies", min(1.0, (start + chunk) / len(missing)), {})
-        return found
 
     def _record(self, run: LearningRun, snapshot: Snapshot, candidate: Candidate, base: BaseModel) -> LearningRun:
         self.store.record_feedback_use(run.id, candidate.uses)

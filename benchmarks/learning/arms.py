@@ -10,7 +10,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 
@@ -42,18 +43,19 @@ class _Clock(Budgets, Unlimited):
     """Tells nothing, and keeps to the time budgets."""
 
 
-def snapshot_of(story: Story, config: LearnerConfig) -> Snapshot:
-    """What an update of this person would be given now, on the base."""
+@contextmanager
+def snapshot_of(story: Story, config: LearnerConfig, monitor: Monitor) -> Iterator[Snapshot]:
+    """What an update of this person would be given now, on the base; it asks the base for more while this is open."""
     store = Store(story.home)
     try:
         learner = Learner(story.home, store, story.ground.model)
         runs = store.list_runs(story.user_id)
         run = runs[0] if runs else store.queue_run(story.user_id, "manual")
         evidence = load_evidence(store, story.user_id)
-        found = learner.snapshot(run, evidence, story.ground.base, config, Unlimited())
+        found = learner.snapshot(run, evidence, story.ground.base, config, monitor)
+        yield replace(found, live=None, live_version=0, tests_before=0)
     finally:
         store.close()
-    return replace(found, live=None, live_version=0, tests_before=0)
 
 
 def config_of(story: Story) -> LearnerConfig:
@@ -70,24 +72,26 @@ def trained(
     """Replies after an update with another algorithm, kind of reward model, or reward; no gate is asked."""
     base = story.ground.base
     config = with_overrides(config_of(story), {"algorithm": algorithm, **(overrides or {})})
-    snapshot = replace(snapshot_of(story, config), reward_kind=kind)  # type: ignore[arg-type]
     clock: Monitor = _Clock(config)
     report: dict[str, Any] = {}
-    taste = understand(snapshot, base, config, clock, report)
-    whole, beginnings = reward or (taste.reward, taste.prefix_reward)
-    if whole is None:
-        return story.ground.sampled(None, seed=77), {"report": report}
-    base.add_adapter(ADAPTER, config.lora, None, config.seed)
-    try:
-        improve(ADAPTER, snapshot, whole, beginnings, base, config, clock, report)
-        return story.ground.sampled(ADAPTER, seed=77), {"report": report, "seconds": clock.elapsed_s()}
-    finally:
-        base.remove_adapter(ADAPTER)
+    with snapshot_of(story, config, clock) as found:
+        snapshot = replace(found, reward_kind=kind)  # type: ignore[arg-type]
+        taste = understand(snapshot, base, config, clock, report)
+        whole, beginnings = reward or (taste.reward, taste.prefix_reward)
+        if whole is None:
+            return story.ground.sampled(None, seed=77), {"report": report}
+        base.add_adapter(ADAPTER, config.lora, None, config.seed)
+        try:
+            improve(ADAPTER, snapshot, whole, beginnings, base, config, clock, report)
+            return story.ground.sampled(ADAPTER, seed=77), {"report": report, "seconds": clock.elapsed_s()}
+        finally:
+            base.remove_adapter(ADAPTER)
 
 
 def best_of_4(story: Story) -> Kept:
     config = config_of(story)
-    taste = understand(snapshot_of(story, config), story.ground.base, config, Unlimited(), {})
+    with snapshot_of(story, config, Unlimited()) as snapshot:
+        taste = understand(snapshot, story.ground.base, config, Unlimited(), {})
     contexts: list[Context] = [(Turn("user", prompt),) for prompt in story.ground.prompts]
     said = story.ground.of_n
     if taste.reward is None:

@@ -28,7 +28,8 @@ ADAPTER = "bench"
 # The same code in under two minutes: it shows that everything runs, not that anything is learnt.
 QUICK_LEARNER: Mapping[str, Any] = {
     "budget_minutes": 0.3, "gate_minutes": 0.2, "gate.prompts": 8, "ppo.iterations": 1, "ppo.prompts_per_iteration": 2,
-    "ppo.response_tokens": 24, "warm_start.max_steps": 2, "warm_start.kl_prompts": 2,
+    "ppo.response_tokens": 24, "practice.prompts": 2, "practice.replies": 2, "warm_start.max_steps": 2,
+    "warm_start.kl_prompts": 2,
 }  # fmt: skip
 
 

@@ -10,6 +10,7 @@ from learner.modeling.base import BaseModel
 from learner.monitor import Monitor
 from learner.policy.dpo import train_dpo
 from learner.policy.ppo import train_ppo
+from learner.policy.practice import train_ppo_from_base
 from learner.policy.task import History, Task
 
 # base, adapter that is trained in place, task, config, monitor, seed -> metrics of each iteration.
@@ -38,7 +39,7 @@ def train_nothing(
 
 
 ALGORITHMS: Mapping[Algorithm, Train] = {
-    "ppo": train_ppo,
+    "ppo": train_ppo_from_base,
     "reinforce": train_reinforce,
     "dpo": train_dpo,
     "none": train_nothing,

@@ -215,7 +215,8 @@ def score_tokens(
     # 5. advantages
     totals = rewards.sum(-1)
     if value_head is not None or known_values is not None:
-        advantages, returns = generalised_advantage_estimation(rewards, values, mask, config.gamma, config.lam)
+        lam = config.lam if value_head is not None else config.prefix_lam
+        advantages, returns = generalised_advantage_estimation(rewards, values, mask, config.gamma, lam)
         advantages = whiten(advantages, mask, shift_mean=True)
     else:
         centred = leave_one_out(totals.view(-1, config.replies_trained)).view(-1)

@@ -87,6 +87,26 @@ def last_states(base: BaseModel, batch: SequenceBatch) -> torch.Tensor:
     return states
 
 
+def response_states(base: BaseModel, batch: SequenceBatch) -> torch.Tensor:
+    """(N, H) last hidden states that predict the N real response tokens, under whatever adapter is active."""
+    rows = torch.arange(len(batch.predictor), device=batch.predictor.device)[:, None]
+    return last_states(base, batch)[rows, batch.predictor][batch.response_mask]
+
+
+def logprobs_of_states(
+    base: BaseModel, states: torch.Tensor, batch: SequenceBatch, temperature: float
+) -> torch.Tensor:
+    """(B, T) log-probabilities of the response tokens from `response_states`; padding holds 0."""
+    tokens = batch.response_ids[batch.response_mask]
+    found = torch.cat(
+        [
+            _token_logprobs(base, states[i : i + LOGIT_ROWS], tokens[i : i + LOGIT_ROWS], temperature)
+            for i in range(0, len(tokens), LOGIT_ROWS)
+        ]
+    )
+    return torch.zeros(batch.response_mask.shape, device=found.device).masked_scatter(batch.response_mask, found)
+
+
 def evaluate_policy(
     base: BaseModel,
     adapter: str | None,
@@ -99,18 +119,8 @@ def evaluate_policy(
     Gradients flow where the caller has them enabled. Dropout is off: the model is in eval mode throughout.
     """
     with base.using(adapter):
-        hidden = last_states(base, batch)
-        rows = torch.arange(len(batch.predictor), device=batch.predictor.device)[:, None]
-        # (N, H): only the states that predict a real response token go through the output layer
-        states = hidden[rows, batch.predictor][batch.response_mask]
-        tokens = batch.response_ids[batch.response_mask]
-        found = torch.cat(
-            [
-                _token_logprobs(base, states[i : i + LOGIT_ROWS], tokens[i : i + LOGIT_ROWS], temperature)
-                for i in range(0, len(tokens), LOGIT_ROWS)
-            ]
-        )
-    logprobs = torch.zeros(batch.response_mask.shape, device=found.device).masked_scatter(batch.response_mask, found)
+        states = response_states(base, batch)
+        logprobs = logprobs_of_states(base, states, batch, temperature)
     values = None
     if value_head is not None:
         values = torch.zeros_like(logprobs).masked_scatter(batch.response_mask, value_head(states))
@@ -120,11 +130,10 @@ def evaluate_policy(
 @torch.no_grad()
 def token_kl(base: BaseModel, adapter: str, batch: SequenceBatch, temperature: float) -> torch.Tensor:
     """KL(policy || reference) `(B, T)` of the whole next-token distributions before each response token, in nats."""
-    rows = torch.arange(len(batch.predictor), device=batch.predictor.device)[:, None]
     states = []
     for name in (adapter, None):
         with base.using(name):
-            states.append(last_states(base, batch)[rows, batch.predictor][batch.response_mask])
+            states.append(response_states(base, batch))
     found = torch.cat(
         [
             _kl_of_logits(base.logits(policy).float() / temperature, base.logits(reference).float() / temperature)

@@ -25,10 +25,11 @@ class LearningError(RuntimeError):
 class Task:
     """`prompts` are used in the given order, again and again. An algorithm takes what it needs and leaves the rest:
     PPO and REINFORCE sample replies and score them, DPO learns from the pairs alone. `prefix_reward` scores beginnings
-    of replies; None where that would be too slow."""
+    of replies; None where that would be too slow. `said`: prompts with equally many replies of the base to each."""
 
     prompts: Sequence[Context]
     reward: Reward
     prefix_reward: Reward | None = None
     demonstrations: SequenceBatch | None = None
     pairs: Sequence[Pair] = ()
+    said: Sequence[tuple[Context, Sequence[Reply]]] = ()

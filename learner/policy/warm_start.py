@@ -83,7 +83,7 @@ def warm_start(
         torch.nn.utils.clip_grad_norm_(parameters, ppo.max_grad_norm)
         optimiser.step()
         monitor.report("warm start", step / config.max_steps, {"sft/loss": loss.item()})
-        if step % 2 and step < config.max_steps:
+        if step % config.check_every and step < config.max_steps:
             continue
         held_out_loss = _loss(base, adapter, held_out)
         kl = sampled_kl(base, adapter, queries, ppo, seed)

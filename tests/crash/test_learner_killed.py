@@ -12,7 +12,7 @@ from tests.launched import assistant_message, wait_for
 from tests.publishing import publish_an_adapter
 
 WORKER = "learner.worker"
-TRAINING = ("warm start", "policy optimisation")
+TRAINING = ("warm start", "practice", "policy optimisation")
 SUBJECTS = ("tea", "rain", "bread", "a bicycle", "the moon", "sleep", "salt", "a library", "snow", "honey")
 LONG = (
     "There are many things that one could say about {0}. First of all, {0} has a long history, and people "
@@ -45,7 +45,10 @@ def feedback_of_somebody_who_likes_it_short(home: Home) -> list[str]:
         ):
             given.append(store.add_feedback(me.id, kind, value, message_id=message.id).id)
     # Small numbers: this test is about dying, not about learning.
-    overrides = {"base_replies": 1, "ppo.response_tokens": 24, "ppo.iterations": 50, "gate.prompts": 8}
+    overrides = {
+        "base_replies": 1, "practice.prompts": 4, "practice.replies": 2, "ppo.response_tokens": 24,
+        "ppo.iterations": 50, "gate.prompts": 8,
+    }  # fmt: skip
     store.set_home_setting("learner", overrides)
     store.update_settings(me.id, {"learning": False})  # nothing is learnt unless it is asked for
     store.close()

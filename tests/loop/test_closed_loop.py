@@ -50,6 +50,8 @@ SMALL = Setting(
     shorter=0.85,
     learner={
         "base_replies": 1,
+        "practice.prompts": 24,
+        "practice.replies": 4,
         "ppo.iterations": 5,
         "ppo.response_tokens": 40,
         "ppo.learning_rate": 3e-4,

@@ -16,7 +16,8 @@ TABLES = (
     "REWARD_MODELS", "RESETS", "CURVES",
 )  # fmt: skip
 NOT_TEXT = {
-    "base replies", "reward model", "warm start", "policy optimisation", "up", "flat", "note", "alert", "status",
+    "base replies", "reward model", "more base replies", "warm start", "policy optimisation", "up", "flat",
+    "note", "alert", "status",
 }  # fmt: skip
 
 

@@ -10,7 +10,9 @@ export const PHASES = {
   "": "Starting",
   "base replies": "Asking the base model for comparison",
   "reward model": "Working out what you like",
+  "more base replies": "Asking the base model for comparison",
   "warm start": "Imitating your edits and favourites",
+  practice: "Practising",
   "policy optimisation": "Practising",
   gate: "Checking whether it is better",
 };

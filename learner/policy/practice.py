@@ -1,0 +1,178 @@
+"""PPO's first pass: it learns from the best and the worst of what the base itself says.
+
+The base's replies to a prompt are the same for every update and every person, so they are sampled once and kept; each
+update scores them anew. Eight replies to each of many prompts thus cost an update no sampling, and where the policy is
+still the base they are on-policy. Where a warm start has moved it the ratio says by how much: old log-probabilities are
+those of the base that spoke, and the clipped objective takes care of the rest. In order, with ppo.py's steps:
+
+ 1. score the replies to each prompt and go on with the two that are farthest apart
+ 2. advantages over whole replies, from the reward of their beginnings (critic.py) or of the two replies alone
+ 3. one pass over minibatches, on the beginnings of the replies: clipped policy loss, and the likelihood of the better
+    reply at temperature 1 (self-imitation, Oh et al. 2018), unless it was cut off: how to end is a part of it
+
+The replies were sampled at a lower temperature than 1: imitating them also makes the policy surer of what the base
+finds likely.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import torch
+
+from data.types import Reply
+from learner.config import LearnerConfig
+from learner.modeling.base import BaseModel
+from learner.monitor import Monitor
+from learner.policy.advantages import farthest_apart, generalised_advantage_estimation, token_rewards, whiten
+from learner.policy.critic import prefix_values
+from learner.policy.distance import sampled_kl, scale_back
+from learner.policy.losses import clipped_policy_loss
+from learner.policy.micro_batches import MicroBatch
+from learner.policy.ppo import score_replies, train_ppo
+from learner.policy.rollouts import Rollout
+from learner.policy.sequences import (
+    SequenceBatch,
+    batch_sequences,
+    evaluate_policy,
+    logprobs_of_states,
+    response_states,
+    select,
+)
+from learner.policy.task import Context, History, LearningError, Task
+
+
+def train_ppo_from_base(
+    base: BaseModel, adapter: str, task: Task, config: LearnerConfig, monitor: Monitor, seed: int
+) -> History:
+    """`practise`, where the base's replies are given, then on-policy iterations as long as there is time."""
+    if not task.said:
+        return train_ppo(base, adapter, task, config, monitor, seed)
+    first = practise(base, adapter, task, config, monitor, seed)
+    then = train_ppo(base, adapter, task, config, monitor, seed)
+    if not then:  # PPO's iterations see how far the policy has gone; without any it is measured here
+        queries = [base.encode_chat(prompt) for prompt in task.prompts[: config.warm_start.kl_prompts]]
+        first["objective/kl"] = sampled_kl(base, adapter, queries, config.ppo, seed)
+        scale_back(base, adapter, first["objective/kl"], config.ppo)
+    return [first, *then]
+
+
+def practise(
+    base: BaseModel, adapter: str, task: Task, settings: LearnerConfig, monitor: Monitor, seed: int
+) -> dict[str, float]:
+    """Improve `adapter` in place from `task.said`, one pass or as much of it as there is time for; returns metrics.
+
+    Raises LearningError where a gradient is not finite, and whatever the monitor raises.
+    """
+    began_s = monitor.elapsed_s()
+    config, ppo = settings.practice, replace(settings.ppo, replies_per_prompt=settings.practice.replies)
+    contexts = [context for context, replies in task.said for _ in replies]
+    longest = ppo.response_tokens
+    rollouts = [_spoken(base, context, reply, longest) for context, replies in task.said for reply in replies]
+    scores, metrics = score_replies(contexts, rollouts, task.reward, ppo)
+    kept = farthest_apart(scores.view(-1, config.replies), 2)
+    if task.prefix_reward is not None:
+        values, lam = prefix_values(base, contexts, rollouts, scores, task.prefix_reward, ppo), ppo.prefix_lam
+    else:
+        lam = 1.0
+        values = scores.view(-1, config.replies).mean(-1).repeat_interleave(config.replies)[:, None]
+        values = values.expand(-1, ppo.response_tokens)
+    pairs = scores[kept].view(-1, 2)
+    best = torch.nn.functional.one_hot(pairs.argmax(-1), 2).view(-1)
+    ended = torch.tensor([rollouts[i].reply.finished for i in kept])
+    imitated = (best * ended).to(base.device)
+    advantages = _advantages(
+        [len(rollouts[i].response) for i in kept], scores[kept], values[kept], ppo.gamma, lam
+    )[:, : config.tokens].to(base.device)  # fmt: skip
+    batch = batch_sequences(
+        [rollouts[i].query for i in kept],
+        [rollouts[i].response[: config.tokens] for i in kept],
+        base.pad_id,
+        base.device,
+    )
+
+    parameters = base.adapter_parameters(adapter)
+    optimiser = torch.optim.AdamW(parameters, lr=config.learning_rate, eps=ppo.adam_epsilon, weight_decay=0.0)
+    micro_batch = MicroBatch(config.micro_batch_size)
+    order = torch.randperm(len(kept), generator=torch.Generator().manual_seed(seed)).to(base.device)
+    steps: list[dict[str, float]] = []
+    minibatches = order.split(config.minibatch_size)
+    for number, rows in enumerate(minibatches):
+        if monitor.seconds_left("learning") <= 0:
+            break
+        step = micro_batch.fit(
+            lambda rows_at_once, rows=rows: _backward(  # type: ignore[misc]
+                base, adapter, batch, advantages, imitated, rows, rows_at_once, settings
+            )
+        )
+        norm = torch.nn.utils.clip_grad_norm_(parameters, ppo.max_grad_norm)
+        if not torch.isfinite(norm):
+            raise LearningError("The gradient is not finite; nothing of this update is kept.")
+        optimiser.step()
+        steps.append(step | {"policy/grad_norm": float(norm)})
+        monitor.report("practice", (number + 1) / len(minibatches), {})
+    if steps:
+        metrics |= {name: float(np.mean([step[name] for step in steps])) for name in steps[0]}
+    metrics["practice/gap"] = float((pairs.amax(-1) - pairs.amin(-1)).mean())
+    metrics["practice/steps"] = float(len(steps))
+    metrics["time/iteration_s"] = monitor.elapsed_s() - began_s
+    monitor.report("practice", 1.0, metrics)
+    return metrics
+
+
+def _spoken(base: BaseModel, context: Context, reply: Reply, longest: int) -> Rollout:
+    response = base.encode_reply(reply.text, reply.finished) or [base.end_of_turn_id]
+    return Rollout(0, base.encode_chat(context), response[:longest], reply, [])
+
+
+def _advantages(
+    lengths: list[int], scores: torch.Tensor, values: torch.Tensor, gamma: float, lam: float
+) -> torch.Tensor:
+    """(B, T) of whole replies, whitened. The policy that spoke is the reference: no KL stands in the reward."""
+    mask = torch.arange(max(lengths))[None, :] < torch.tensor(lengths)[:, None]
+    zero = torch.zeros(mask.shape)
+    rewards = token_rewards(scores, zero, zero, mask, 0.0)
+    found, _ = generalised_advantage_estimation(rewards, values[:, : mask.shape[1]] * mask, mask, gamma, lam)
+    return whiten(found, mask, shift_mean=True)
+
+
+def _backward(
+    base: BaseModel,
+    adapter: str,
+    batch: SequenceBatch,
+    advantages: torch.Tensor,
+    imitated: torch.Tensor,
+    rows: torch.Tensor,
+    rows_at_once: int,
+    settings: LearnerConfig,
+) -> dict[str, float]:
+    """Set the gradients of one minibatch `rows` of `batch`; `imitated` (B,) is 1 for replies to be imitated, else 0."""
+    config, ppo = settings.practice, settings.ppo
+    for parameter in base.adapter_parameters(adapter):
+        parameter.grad = None
+    normaliser = len(rows) * config.tokens
+    totals: dict[str, float] = {}
+    for part in rows.split(rows_at_once):
+        chosen = select(batch, part)
+        mask = chosen.response_mask
+        with torch.no_grad():
+            old_logprobs = evaluate_policy(base, None, chosen, ppo.temperature).logprobs
+        with base.using(adapter):
+            states = response_states(base, chosen)
+            logprobs = logprobs_of_states(base, states, chosen, ppo.temperature)
+            untempered = logprobs_of_states(base, states, chosen, 1.0)
+        policy = clipped_policy_loss(
+            logprobs, old_logprobs, advantages[part, : mask.shape[1]], mask, ppo.clip_range, normaliser
+        )
+        imitation = -(untempered * mask * imitated[part][:, None]).sum() / (normaliser / 2)
+        (policy.loss + config.imitation_coef * imitation).backward()
+        for name, value in (
+            ("loss/policy_avg", float(policy.loss.detach())),
+            ("loss/imitation", float(imitation.detach())),
+            ("policy/clipfrac", float(policy.clipfrac) * len(part) / len(rows)),
+            ("policy/approxkl", float(policy.approx_kl) * len(part) / len(rows)),
+            ("val/ratio", float(policy.ratio) * len(part) / len(rows)),
+        ):
+            totals[name] = totals.get(name, 0.0) + value
+    return totals

@@ -1,0 +1,167 @@
+"""PPO's first pass, over replies that the base said: the right gradient, from the right part of the right replies."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from data.types import Reply, Turn
+from learner.config import LearnerConfig, LoraSettings, PPOConfig, PracticeConfig
+from learner.modeling import lora
+from learner.modeling.base import BaseModel
+from learner.modeling.decode import SamplingSettings
+from learner.monitor import Unlimited
+from learner.policy.practice import practise, train_ppo_from_base
+from learner.policy.rollouts import sample_replies
+from learner.policy.sequences import batch_sequences, evaluate_policy
+from learner.policy.task import Context, Task
+
+TEXTS = ("Hello!", "What is the time in Paris now?", "Sing.", "Why?")
+PROMPTS: list[Context] = [[Turn("user", text)] for text in TEXTS]
+REPLIES = 4
+PPO = PPOConfig(response_tokens=64, prefix_tokens=4, missing_eos_penalty=0.0)
+CONFIG = LearnerConfig(
+    ppo=PPO, practice=PracticeConfig(replies=REPLIES, tokens=64, minibatch_size=8, imitation_coef=0.0)
+)
+
+
+@pytest.fixture
+def policy(tiny_base: BaseModel) -> Iterator[BaseModel]:
+    tiny_base.add_adapter("policy", LoraSettings(rank=4))
+    yield tiny_base
+    tiny_base.remove_adapter("policy")
+
+
+def said(base: BaseModel) -> list[tuple[Context, Sequence[Reply]]]:
+    contexts = [prompt for prompt in PROMPTS for _ in range(REPLIES)]
+    rollouts = sample_replies(
+        base, None, [base.encode_chat(c) for c in contexts], SamplingSettings(0.7, 1.0, 12), range(len(contexts))
+    )
+    replies = [r.reply for r in rollouts]
+    return [(prompt, replies[i * REPLIES : (i + 1) * REPLIES]) for i, prompt in enumerate(PROMPTS)]
+
+
+def many_letters(contexts: Sequence[Context], replies: Sequence[Reply]) -> np.ndarray:
+    """No two replies alike: which of them is best must not hang on a tie."""
+    return np.array([len(r.text) / 50 + sum(map(ord, r.text)) % 997 / 10_000 for r in replies])
+
+
+def indifferent(contexts: Sequence[Context], replies: Sequence[Reply]) -> np.ndarray:
+    return np.zeros(len(replies))
+
+
+def logprobs(base: BaseModel, adapter: str | None, context: Context, reply: Reply, temperature: float) -> torch.Tensor:
+    batch = batch_sequences(
+        [base.encode_chat(context)], [base.encode_reply(reply.text, reply.finished)], base.pad_id, base.device
+    )
+    return evaluate_policy(base, adapter, batch, temperature).logprobs.sum()
+
+
+def best_and_worst(task: Task) -> list[tuple[Context, Reply, Reply]]:
+    found = []
+    for context, replies in task.said:
+        scores = task.reward([context] * len(replies), replies)
+        found.append((context, replies[int(scores.argmax())], replies[int(scores.argmin())]))
+    return found
+
+
+def test_the_first_step_follows_the_policy_gradient_of_best_and_worst(policy: BaseModel) -> None:
+    """Adam's first step has the gradient's signs: compared with that of advantages worked out by hand."""
+    task = Task(PROMPTS, many_letters, None, said=said(policy))
+    total = torch.zeros(())
+    tokens, rows = [], []
+    for context, best, worst in best_and_worst(task):
+        mean = many_letters([], next(replies for other, replies in task.said if other == context)).mean()
+        for reply in (best, worst):
+            advantage = many_letters([], [reply])[0] - mean
+            tokens += [advantage] * len(policy.encode_reply(reply.text, reply.finished))
+            rows.append((context, reply, advantage))
+    for context, reply, advantage in rows:  # whitened over tokens
+        total = total - (advantage - np.mean(tokens)) * logprobs(policy, "policy", context, reply, PPO.temperature)
+    parameters = policy.adapter_parameters("policy")
+    expected = torch.autograd.grad(total, parameters)
+    before = [p.detach().clone() for p in parameters]
+    practise(policy, "policy", task, CONFIG, Unlimited(), 0)
+    agreeing, counted = 0, 0
+    for parameter, old, gradient in zip(parameters, before, expected, strict=True):
+        clear = gradient.abs() > 0.1 * gradient.abs().max()
+        if gradient.abs().max() > 0:
+            agreeing += int((torch.sign(old - parameter.detach())[clear] == torch.sign(gradient)[clear]).sum())
+            counted += int(clear.sum())
+    assert counted > 100
+    assert agreeing == counted
+
+
+def test_the_better_replies_become_likelier_than_the_worse(policy: BaseModel) -> None:
+    task = Task(PROMPTS, many_letters, many_letters, said=said(policy))
+    metrics = practise(policy, "policy", task, CONFIG, Unlimited(), 0)
+    assert metrics["val/ratio"] == pytest.approx(1.0, abs=1e-4)  # one minibatch, and the policy was the base
+    gains = []
+    for context, best, worst in best_and_worst(task):
+        now, before = (
+            (logprobs(policy, name, context, best, 0.7) - logprobs(policy, name, context, worst, 0.7)).item()
+            for name in ("policy", None)
+        )
+        gains.append(now - before)
+    assert min(gains) > 0
+
+
+def test_only_the_beginning_of_a_reply_is_trained_on(policy: BaseModel) -> None:
+    config = replace(CONFIG, practice=replace(CONFIG.practice, tokens=2, imitation_coef=1.0))
+    states = []
+    for end in (" one two three four", " four three two one"):
+        replies = [Reply(f"{begin}{end}") for begin in ("Good morning", "Bad evening", "Now then", "So what")]
+
+        def prefers(contexts: Sequence[Context], replies: Sequence[Reply]) -> np.ndarray:
+            return np.array([float(r.text.startswith("Good")) for r in replies])
+
+        task = Task(PROMPTS, prefers, None, said=[(prompt, replies) for prompt in PROMPTS])
+        fresh = policy.adapter_state("policy")
+        practise(policy, "policy", task, config, Unlimited(), 0)
+        states.append(policy.adapter_state("policy"))
+        policy.set_adapter_state("policy", fresh)
+    for name in states[0]:
+        assert torch.allclose(states[0][name], states[1][name], atol=1e-6)
+
+
+@pytest.mark.parametrize(("imitation_coef", "finished"), [(0.0, True), (0.5, True), (0.5, False)])
+def test_without_a_preference_only_imitation_of_whole_replies_moves_the_weights(
+    policy: BaseModel, imitation_coef: float, finished: bool
+) -> None:
+    config = replace(CONFIG, practice=replace(CONFIG.practice, imitation_coef=imitation_coef))
+    before = lora.state_sha256(policy.adapter_state("policy"))
+    heard = [(prompt, [Reply(r.text, finished) for r in replies]) for prompt, replies in said(policy)]
+    metrics = practise(policy, "policy", Task(PROMPTS, indifferent, None, said=heard), config, Unlimited(), 0)
+    assert metrics["practice/gap"] == 0.0
+    moved = lora.state_sha256(policy.adapter_state("policy")) != before
+    assert moved is (imitation_coef > 0 and finished)
+
+
+def test_micro_batches_change_nothing(policy: BaseModel) -> None:
+    task = Task(PROMPTS, many_letters, many_letters, said=said(policy))
+    fresh = policy.adapter_state("policy")
+    states = []
+    for rows in (8, 3):
+        config = replace(CONFIG, practice=replace(CONFIG.practice, micro_batch_size=rows, imitation_coef=0.1))
+        practise(policy, "policy", task, config, Unlimited(), 0)
+        states.append(policy.adapter_state("policy"))
+        policy.set_adapter_state("policy", fresh)
+    for name in states[0]:
+        assert torch.allclose(states[0][name], states[1][name], atol=2e-5)
+
+
+class NoTime(Unlimited):
+    def seconds_left(self, budget: str) -> float:
+        return 0.0
+
+
+def test_without_time_nothing_is_practised(policy: BaseModel) -> None:
+    before = lora.state_sha256(policy.adapter_state("policy"))
+    task = Task(PROMPTS, many_letters, many_letters, said=said(policy))
+    history = train_ppo_from_base(policy, "policy", task, CONFIG, NoTime(), 0)
+    assert history[0]["practice/steps"] == 0
+    assert lora.state_sha256(policy.adapter_state("policy")) == before
