@@ -45,7 +45,7 @@ def main(options: argparse.Namespace) -> int:
 
 def plan(stories: Sequence[Story], quick: bool) -> Iterator[Callable[[], None]]:
     """What is to be done, what matters most first. Arms come before a story goes on: they use its evidence as it is."""
-    for story in stories:
+    for story in sorted(stories, key=lambda story: len(story.schedule)):  # one update each before three each
         for pieces in story.schedule:
             if pieces <= MAIN:
                 yield partial(story.advance, pieces)

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Setting:
-    iterations: int = 6
+    iterations: int = 4
     prompts_per_iteration: int = 8
     replies_per_prompt: int = 4
     response_tokens: int = 96
