@@ -16,7 +16,8 @@ finds likely.
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 import torch
@@ -58,6 +59,15 @@ def train_ppo_from_base(
     return [first, *then]
 
 
+@dataclass(frozen=True)
+class Chosen:
+    """The best and the worst of what the base said to each prompt, next to each other."""
+
+    batch: SequenceBatch  # cut to `practice.tokens`
+    advantages: torch.Tensor  # (B, T)
+    imitated: torch.Tensor  # (B,) 1 for replies to be imitated, else 0
+
+
 def practise(
     base: BaseModel, adapter: str, task: Task, settings: LearnerConfig, monitor: Monitor, seed: int
 ) -> dict[str, float]:
@@ -66,46 +76,18 @@ def practise(
     Raises LearningError where a gradient is not finite, and whatever the monitor raises.
     """
     began_s = monitor.elapsed_s()
-    config, ppo = settings.practice, replace(settings.ppo, replies_per_prompt=settings.practice.replies)
-    contexts = [context for context, replies in task.said for _ in replies]
-    longest = ppo.response_tokens
-    rollouts = [_spoken(base, context, reply, longest) for context, replies in task.said for reply in replies]
-    scores, metrics = score_replies(contexts, rollouts, task.reward, ppo)
-    kept = farthest_apart(scores.view(-1, config.replies), 2)
-    if task.prefix_reward is not None:
-        values, lam = prefix_values(base, contexts, rollouts, scores, task.prefix_reward, ppo), ppo.prefix_lam
-    else:
-        lam = 1.0
-        values = scores.view(-1, config.replies).mean(-1).repeat_interleave(config.replies)[:, None]
-        values = values.expand(-1, ppo.response_tokens)
-    pairs = scores[kept].view(-1, 2)
-    best = torch.nn.functional.one_hot(pairs.argmax(-1), 2).view(-1)
-    ended = torch.tensor([rollouts[i].reply.finished for i in kept])
-    imitated = (best * ended).to(base.device)
-    advantages = _advantages(
-        [len(rollouts[i].response) for i in kept], scores[kept], values[kept], ppo.gamma, lam
-    )[:, : config.tokens].to(base.device)  # fmt: skip
-    batch = batch_sequences(
-        [rollouts[i].query for i in kept],
-        [rollouts[i].response[: config.tokens] for i in kept],
-        base.pad_id,
-        base.device,
-    )
-
+    config, ppo = settings.practice, settings.ppo
+    chosen, metrics = choose_replies(base, task, settings)
     parameters = base.adapter_parameters(adapter)
     optimiser = torch.optim.AdamW(parameters, lr=config.learning_rate, eps=ppo.adam_epsilon, weight_decay=0.0)
     micro_batch = MicroBatch(config.micro_batch_size)
-    order = torch.randperm(len(kept), generator=torch.Generator().manual_seed(seed)).to(base.device)
-    steps: list[dict[str, float]] = []
+    order = torch.randperm(len(chosen.imitated), generator=torch.Generator().manual_seed(seed)).to(base.device)
     minibatches = order.split(config.minibatch_size)
+    steps: list[dict[str, float]] = []
     for number, rows in enumerate(minibatches):
         if monitor.seconds_left("learning") <= 0:
             break
-        step = micro_batch.fit(
-            lambda rows_at_once, rows=rows: _backward(  # type: ignore[misc]
-                base, adapter, batch, advantages, imitated, rows, rows_at_once, settings
-            )
-        )
+        step = micro_batch.fit(partial(_backward, base, adapter, chosen, rows, settings))
         norm = torch.nn.utils.clip_grad_norm_(parameters, ppo.max_grad_norm)
         if not torch.isfinite(norm):
             raise LearningError("The gradient is not finite; nothing of this update is kept.")
@@ -114,11 +96,35 @@ def practise(
         monitor.report("practice", (number + 1) / len(minibatches), {})
     if steps:
         metrics |= {name: float(np.mean([step[name] for step in steps])) for name in steps[0]}
-    metrics["practice/gap"] = float((pairs.amax(-1) - pairs.amin(-1)).mean())
     metrics["practice/steps"] = float(len(steps))
     metrics["time/iteration_s"] = monitor.elapsed_s() - began_s
     monitor.report("practice", 1.0, metrics)
     return metrics
+
+
+def choose_replies(base: BaseModel, task: Task, settings: LearnerConfig) -> tuple[Chosen, dict[str, float]]:
+    """Steps 1 and 2."""
+    config, ppo = settings.practice, replace(settings.ppo, replies_per_prompt=settings.practice.replies)
+    longest = ppo.response_tokens
+    contexts = [context for context, replies in task.said for _ in replies]
+    rollouts = [_spoken(base, context, reply, longest) for context, replies in task.said for reply in replies]
+    scores, metrics = score_replies(contexts, rollouts, task.reward, ppo)
+    if task.prefix_reward is not None:
+        values, lam = prefix_values(base, contexts, rollouts, scores, task.prefix_reward, ppo), ppo.prefix_lam
+    else:  # the mean of the prompt's replies, for all of a reply
+        values, lam = scores.view(-1, config.replies).mean(-1).repeat_interleave(config.replies)[:, None], 1.0
+        values = values.expand(-1, longest)
+    kept = farthest_apart(scores.view(-1, config.replies), 2)
+    rollouts, scores, values = [rollouts[i] for i in kept], scores[kept], values[kept]
+    pairs = scores.view(-1, 2)
+    best = torch.nn.functional.one_hot(pairs.argmax(-1), 2).view(-1)
+    ended = torch.tensor([rollout.reply.finished for rollout in rollouts])
+    advantages = _advantages([len(r.response) for r in rollouts], scores, values, ppo.gamma, lam)
+    batch = batch_sequences(
+        [r.query for r in rollouts], [r.response[: config.tokens] for r in rollouts], base.pad_id, base.device
+    )
+    metrics["practice/gap"] = float((pairs.amax(-1) - pairs.amin(-1)).mean())
+    return Chosen(batch, advantages[:, : config.tokens].to(base.device), (best * ended).to(base.device)), metrics
 
 
 def _spoken(base: BaseModel, context: Context, reply: Reply, longest: int) -> Rollout:
@@ -138,34 +144,27 @@ def _advantages(
 
 
 def _backward(
-    base: BaseModel,
-    adapter: str,
-    batch: SequenceBatch,
-    advantages: torch.Tensor,
-    imitated: torch.Tensor,
-    rows: torch.Tensor,
-    rows_at_once: int,
-    settings: LearnerConfig,
+    base: BaseModel, adapter: str, chosen: Chosen, rows: torch.Tensor, settings: LearnerConfig, rows_at_once: int
 ) -> dict[str, float]:
-    """Set the gradients of one minibatch `rows` of `batch`; `imitated` (B,) is 1 for replies to be imitated, else 0."""
+    """Step 3: set the gradients of the minibatch `rows`; returns its metrics."""
     config, ppo = settings.practice, settings.ppo
     for parameter in base.adapter_parameters(adapter):
         parameter.grad = None
     normaliser = len(rows) * config.tokens
     totals: dict[str, float] = {}
     for part in rows.split(rows_at_once):
-        chosen = select(batch, part)
-        mask = chosen.response_mask
+        batch = select(chosen.batch, part)
+        mask = batch.response_mask
         with torch.no_grad():
-            old_logprobs = evaluate_policy(base, None, chosen, ppo.temperature).logprobs
+            old_logprobs = evaluate_policy(base, None, batch, ppo.temperature).logprobs
         with base.using(adapter):
-            states = response_states(base, chosen)
-            logprobs = logprobs_of_states(base, states, chosen, ppo.temperature)
-            untempered = logprobs_of_states(base, states, chosen, 1.0)
+            states = response_states(base, batch)
+            logprobs = logprobs_of_states(base, states, batch, ppo.temperature)
+            untempered = logprobs_of_states(base, states, batch, 1.0)
         policy = clipped_policy_loss(
-            logprobs, old_logprobs, advantages[part, : mask.shape[1]], mask, ppo.clip_range, normaliser
+            logprobs, old_logprobs, chosen.advantages[part, : mask.shape[1]], mask, ppo.clip_range, normaliser
         )
-        imitation = -(untempered * mask * imitated[part][:, None]).sum() / (normaliser / 2)
+        imitation = -(untempered * mask * chosen.imitated[part][:, None]).sum() / (normaliser / 2)
         (policy.loss + config.imitation_coef * imitation).backward()
         for name, value in (
             ("loss/policy_avg", float(policy.loss.detach())),
