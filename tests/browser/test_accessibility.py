@@ -11,6 +11,7 @@ from learner.modeling.base import BaseModel
 from tests.browser.axe import violations
 from tests.browser.conftest import DESKTOP, PHONE, Served, ask, replies, saved
 from tests.browser.test_profile import LEARNT, REPORT, open_profile
+from tests.launched import wait_for
 from tests.publishing import publish_an_adapter
 
 RICH = """Some **words**, `code` and a [link](http://example.com).
@@ -136,7 +137,8 @@ def test_focus_and_what_was_opened_survive_a_redraw(page: Page, server: Served) 
     page.keyboard.press("Space")
     expect(page.get_by_role("list", name="Notes").locator(".at-off")).to_have_count(1)
     expect(box).to_be_focused()
-    assert [note["enabled"] for note in server.store.notes(server.user_id)][-1] is False
+    # the page shows it before the server has answered
+    wait_for(lambda: not server.store.notes(server.user_id)[-1]["enabled"], 10, "the note is off in the store")
     server.store.put_notes(server.user_id, [])
 
 
