@@ -11,6 +11,7 @@ from learner.modeling.base import BaseModel
 from learner.modeling.decode import SamplingSettings
 from learner.policy.rollouts import Rollout, sample_replies
 from learner.policy.sequences import batch_sequences, token_kl
+from learner.policy.task import Context
 
 
 def sample(
@@ -51,3 +52,10 @@ def scale_back(base: BaseModel, adapter: str, kl: float, ppo: PPOConfig) -> None
     bound = ppo.kl_target * (1 + ppo.kl_tolerance)
     if kl > bound:
         base.set_adapter_state(adapter, lora.scaled(base.adapter_state(adapter), math.sqrt(bound / kl)))
+
+
+def keep_near(base: BaseModel, adapter: str, prompts: Sequence[Context], ppo: PPOConfig, seed: int) -> float:
+    """Measure the distance on new replies to `prompts` and `scale_back`; returns what was measured."""
+    kl = sampled_kl(base, adapter, [base.encode_chat(prompt) for prompt in prompts], ppo, seed)
+    scale_back(base, adapter, kl, ppo)
+    return kl

@@ -11,10 +11,11 @@ import torch
 from learner.config import LearnerConfig
 from learner.modeling.base import BaseModel
 from learner.monitor import Monitor
-from learner.policy.distance import sampled_kl, scale_back
+from learner.policy.distance import keep_near
 from learner.policy.losses import dpo_loss
 from learner.policy.sequences import SequenceBatch, batch_sequences, evaluate_policy, select
-from learner.policy.task import History, LearningError, Task
+from learner.policy.steps import add_to, clipped_step, mean_metrics
+from learner.policy.task import History, Task
 
 
 def train_dpo(
@@ -58,26 +59,22 @@ def train_dpo(
                     dpo.beta,
                 )
                 (losses.sum() / len(rows)).backward()
-                for name, value in (
-                    ("loss/dpo", losses.detach().sum()),
-                    ("rewards/margins", margins.sum()),
-                    ("rewards/accuracies", (margins > 0).sum()),
-                ):
-                    found[name] = found.get(name, 0.0) + float(value) / len(rows)
-            norm = torch.nn.utils.clip_grad_norm_(parameters, config.ppo.max_grad_norm)
-            if not torch.isfinite(norm):
-                raise LearningError("The gradient is not finite; nothing of this update is kept.")
-            optimiser.step()
-            steps.append(found | {"policy/grad_norm": float(norm)})
-        metrics = {name: sum(step[name] for step in steps) / len(steps) for name in steps[0]}
+                totals = {
+                    "loss/dpo": losses.detach().sum(),
+                    "rewards/margins": margins.sum(),
+                    "rewards/accuracies": (margins > 0).sum(),
+                }
+                add_to(found, {name: float(total) / len(rows) for name, total in totals.items()})
+            norm = clipped_step(optimiser, parameters, config.ppo.max_grad_norm)
+            steps.append(found | {"policy/grad_norm": norm})
+        metrics = mean_metrics(steps)
         metrics["time/iteration_s"] = monitor.elapsed_s() - began_s
         slowest_s = max(slowest_s, metrics["time/iteration_s"])
         history.append(metrics)
         monitor.report("policy optimisation", (epoch + 1) / dpo.epochs, metrics)
     if history:
-        queries = [base.encode_chat(prompt) for prompt in task.prompts[: config.warm_start.kl_prompts]]
-        history[-1]["objective/kl"] = sampled_kl(base, adapter, queries, config.ppo, seed)
-        scale_back(base, adapter, history[-1]["objective/kl"], config.ppo)
+        near = task.prompts[: config.warm_start.kl_prompts]
+        history[-1]["objective/kl"] = keep_near(base, adapter, near, config.ppo, seed)
     return history
 
 

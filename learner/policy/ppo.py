@@ -48,6 +48,7 @@ from learner.policy.losses import AdaptiveKL, clipped_policy_loss, clipped_value
 from learner.policy.micro_batches import MicroBatch
 from learner.policy.rollouts import Rollout, sample_replies
 from learner.policy.sequences import SequenceBatch, batch_sequences, evaluate_policy, select
+from learner.policy.steps import add_to, clipped_step, mean_metrics, policy_metrics
 from learner.policy.task import Context, History, LearningError, Reward, Task
 
 
@@ -139,14 +140,11 @@ def train_ppo(
                 if value_only:  # the value loss reaches the adapter through the hidden states
                     for parameter in parameters:
                         parameter.grad = None
-                norm = torch.nn.utils.clip_grad_norm_(parameters, config.max_grad_norm)
-                if not torch.isfinite(norm):
-                    raise LearningError("The gradient is not finite; nothing of this update is kept.")
-                optimiser.step()
-                steps.append(step | {"policy/grad_norm": float(norm)})
+                norm = clipped_step(optimiser, parameters, config.max_grad_norm)
+                steps.append(step | {"policy/grad_norm": norm})
             if epoch == 0:
                 metrics["val/ratio_first"] = steps[0]["val/ratio"]
-            metrics |= {name: float(np.mean([s[name] for s in steps])) for name in steps[0]}
+            metrics |= mean_metrics(steps)
             metrics["policy/epochs"] = epoch + 1
             if metrics["policy/approxkl"] > config.max_kl_step:
                 break
@@ -270,12 +268,7 @@ def minibatch_backward(
             normaliser,
         )
         loss = policy.loss * 0.0 if value_only else policy.loss
-        found = {
-            "loss/policy_avg": float(policy.loss.detach()),
-            "policy/clipfrac": float(policy.clipfrac) * len(part) / len(rows),
-            "policy/approxkl": float(policy.approx_kl) * len(part) / len(rows),
-            "val/ratio": float(policy.ratio) * len(part) / len(rows),
-        }
+        found = policy_metrics(policy, len(part) / len(rows))
         if value_head is not None:
             assert out.values is not None and scored.old_values is not None
             value_loss = clipped_value_loss(
@@ -289,8 +282,7 @@ def minibatch_backward(
             loss = loss + config.vf_coef * value_loss
             found["loss/value_avg"] = float(value_loss.detach())
         loss.backward()
-        for name, value in found.items():
-            totals[name] = totals.get(name, 0.0) + value
+        add_to(totals, found)
     return totals
 
 

@@ -19,7 +19,6 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from functools import partial
 
-import numpy as np
 import torch
 
 from data.types import Reply
@@ -28,7 +27,7 @@ from learner.modeling.base import BaseModel
 from learner.monitor import Monitor
 from learner.policy.advantages import farthest_apart, generalised_advantage_estimation, token_rewards, whiten
 from learner.policy.critic import prefix_values
-from learner.policy.distance import sampled_kl, scale_back
+from learner.policy.distance import keep_near
 from learner.policy.losses import clipped_policy_loss
 from learner.policy.micro_batches import MicroBatch
 from learner.policy.ppo import score_replies, train_ppo
@@ -41,7 +40,8 @@ from learner.policy.sequences import (
     response_states,
     select,
 )
-from learner.policy.task import Context, History, LearningError, Task
+from learner.policy.steps import add_to, clipped_step, mean_metrics, policy_metrics
+from learner.policy.task import Context, History, Task
 
 
 def train_ppo_from_base(
@@ -53,9 +53,7 @@ def train_ppo_from_base(
     first = practise(base, adapter, task, config, monitor, seed)
     then = train_ppo(base, adapter, task, config, monitor, seed)
     if not then:  # PPO's iterations see how far the policy has gone; without any it is measured here
-        queries = [base.encode_chat(prompt) for prompt in task.prompts[: config.warm_start.kl_prompts]]
-        first["objective/kl"] = sampled_kl(base, adapter, queries, config.ppo, seed)
-        scale_back(base, adapter, first["objective/kl"], config.ppo)
+        first["objective/kl"] = keep_near(base, adapter, task.prompts[: config.warm_start.kl_prompts], config.ppo, seed)
     return [first, *then]
 
 
@@ -88,14 +86,11 @@ def practise(
         if monitor.seconds_left("learning") <= 0:
             break
         step = micro_batch.fit(partial(_backward, base, adapter, chosen, rows, settings))
-        norm = torch.nn.utils.clip_grad_norm_(parameters, ppo.max_grad_norm)
-        if not torch.isfinite(norm):
-            raise LearningError("The gradient is not finite; nothing of this update is kept.")
-        optimiser.step()
-        steps.append(step | {"policy/grad_norm": float(norm)})
+        norm = clipped_step(optimiser, parameters, ppo.max_grad_norm)
+        steps.append(step | {"policy/grad_norm": norm})
         monitor.report("practice", (number + 1) / len(minibatches), {})
     if steps:
-        metrics |= {name: float(np.mean([step[name] for step in steps])) for name in steps[0]}
+        metrics |= mean_metrics(steps)
     metrics["practice/steps"] = float(len(steps))
     metrics["time/iteration_s"] = monitor.elapsed_s() - began_s
     monitor.report("practice", 1.0, metrics)
@@ -166,12 +161,6 @@ def _backward(
         )
         imitation = -(untempered * mask * chosen.imitated[part][:, None]).sum() / (normaliser / 2)
         (policy.loss + config.imitation_coef * imitation).backward()
-        for name, value in (
-            ("loss/policy_avg", float(policy.loss.detach())),
-            ("loss/imitation", float(imitation.detach())),
-            ("policy/clipfrac", float(policy.clipfrac) * len(part) / len(rows)),
-            ("policy/approxkl", float(policy.approx_kl) * len(part) / len(rows)),
-            ("val/ratio", float(policy.ratio) * len(part) / len(rows)),
-        ):
-            totals[name] = totals.get(name, 0.0) + value
+        found = policy_metrics(policy, len(part) / len(rows))
+        add_to(totals, found | {"loss/imitation": float(imitation.detach())})
     return totals

@@ -104,6 +104,11 @@ def logprobs_of_states(
             for i in range(0, len(tokens), LOGIT_ROWS)
         ]
     )
+    return _at_responses(batch, found)
+
+
+def _at_responses(batch: SequenceBatch, found: torch.Tensor) -> torch.Tensor:
+    """(N,) values of the real response tokens, put at their places `(B, T)`; padding holds 0."""
     return torch.zeros(batch.response_mask.shape, device=found.device).masked_scatter(batch.response_mask, found)
 
 
@@ -123,7 +128,7 @@ def evaluate_policy(
         logprobs = logprobs_of_states(base, states, batch, temperature)
     values = None
     if value_head is not None:
-        values = torch.zeros_like(logprobs).masked_scatter(batch.response_mask, value_head(states))
+        values = _at_responses(batch, value_head(states))
     return PolicyOutput(logprobs, values)
 
 
@@ -140,7 +145,7 @@ def token_kl(base: BaseModel, adapter: str, batch: SequenceBatch, temperature: f
             for policy, reference in zip(*(part.split(LOGIT_ROWS) for part in states), strict=True)
         ]
     )
-    return torch.zeros(batch.response_mask.shape, device=found.device).masked_scatter(batch.response_mask, found)
+    return _at_responses(batch, found)
 
 
 def _kl_of_logits(policy: torch.Tensor, reference: torch.Tensor) -> torch.Tensor:

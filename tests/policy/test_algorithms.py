@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import get_args
 
@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from data.types import Reply, Turn
-from learner.config import Algorithm, DPOConfig, LearnerConfig, LoraSettings, PPOConfig
+from learner.config import Algorithm, DPOConfig, LearnerConfig, PPOConfig
 from learner.modeling import lora
 from learner.modeling.base import BaseModel
 from learner.monitor import Unlimited
@@ -39,13 +39,6 @@ def many_words(contexts: Sequence[Sequence[Turn]], replies: Sequence[Reply]) -> 
 
 
 TASK = Task(PROMPTS, many_words, pairs=PAIRS)
-
-
-@pytest.fixture
-def policy(tiny_base: BaseModel) -> Iterator[BaseModel]:
-    tiny_base.add_adapter("policy", LoraSettings(rank=4))
-    yield tiny_base
-    tiny_base.remove_adapter("policy")
 
 
 def trained(policy: BaseModel, algorithm: Algorithm, config: LearnerConfig = CONFIG, task: Task = TASK) -> History:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from data.types import Reply, Turn
-from learner.config import LearnerConfig, LoraSettings, PPOConfig, WarmStartConfig
+from learner.config import LearnerConfig, PPOConfig, WarmStartConfig
 from learner.modeling import lora
 from learner.modeling.base import BaseModel
 from learner.modeling.decode import SamplingSettings
@@ -28,13 +28,6 @@ CONFIG = PPOConfig(
     minibatch_size=6, micro_batch_size=4, max_kl_step=1e9,
 )  # fmt: skip
 PROMPTS = [[Turn("user", text)] for text in ("Hello!", "What is the time in Paris now?", "Sing.")]
-
-
-@pytest.fixture
-def policy(tiny_base: BaseModel) -> Iterator[BaseModel]:
-    tiny_base.add_adapter("policy", LoraSettings(rank=4))
-    yield tiny_base
-    tiny_base.remove_adapter("policy")
 
 
 def disturb(base: BaseModel, scale: float = 0.05) -> None:

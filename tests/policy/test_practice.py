@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from data.types import Reply, Turn
-from learner.config import LearnerConfig, LoraSettings, PPOConfig, PracticeConfig
+from learner.config import LearnerConfig, PPOConfig, PracticeConfig
 from learner.modeling import lora
 from learner.modeling.base import BaseModel
 from learner.modeling.decode import SamplingSettings
@@ -27,13 +27,6 @@ PPO = PPOConfig(response_tokens=64, prefix_tokens=4, missing_eos_penalty=0.0)
 CONFIG = LearnerConfig(
     ppo=PPO, practice=PracticeConfig(replies=REPLIES, tokens=64, minibatch_size=8, imitation_coef=0.0)
 )
-
-
-@pytest.fixture
-def policy(tiny_base: BaseModel) -> Iterator[BaseModel]:
-    tiny_base.add_adapter("policy", LoraSettings(rank=4))
-    yield tiny_base
-    tiny_base.remove_adapter("policy")
 
 
 def said(base: BaseModel) -> list[tuple[Context, Sequence[Reply]]]:
