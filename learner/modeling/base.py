@@ -22,6 +22,7 @@ from data.errors import Invalid
 from data.types import BaseSpec, Turn
 from learner.config import LoraSettings
 from learner.modeling import lora
+from learner.modeling.gradients import token_logprobs
 from learner.modeling.network import Network
 from learner.modeling.stacked import Adapter, ready_adapter
 
@@ -217,9 +218,32 @@ class BaseModel:
         """Last hidden states (and cache) without the output layer: callers pay for logits only where they need them."""
         return _decoder_of(self.model)(**inputs)
 
+    def packed_states(self, ids: torch.Tensor, lengths: Sequence[int]) -> torch.Tensor:
+        """Last hidden states `(T, H)` of rows of `lengths` tokens, one after another in `ids` `(T,)`, by `network`.
+
+        Gradients flow to the active adapter.
+        """
+        assert self.network is not None
+        adapter = None
+        if self._active is not None:
+            scaling = self._settings[self._active].scaling
+            parameters = {
+                key.replace(f".{self._active}.weight", ".weight"): parameter
+                for key, parameter in self._wrapped().named_parameters()
+                if key.endswith((f".lora_A.{self._active}.weight", f".lora_B.{self._active}.weight"))
+            }
+            adapter = ready_adapter(parameters, scaling, self.network.projections, self.device)
+        return self.network.states(ids, lengths, adapter)
+
     def logits(self, hidden: torch.Tensor) -> torch.Tensor:
         """Output layer over hidden states `(..., H)`: `(..., vocabulary)` in the output layer's dtype."""
-        return self.model.get_output_embeddings()(hidden)
+        output = self.model.get_output_embeddings()
+        return output(hidden.to(output.weight.dtype))
+
+    def token_logprobs(self, states: torch.Tensor, tokens: torch.Tensor, temperature: float) -> torch.Tensor:
+        """(N,) log-probabilities of `tokens` at `temperature` after last hidden states `(N, H)`."""
+        output = self.model.get_output_embeddings()
+        return token_logprobs(states, tokens, output.weight, output.bias, temperature)
 
 
 def _end_of_turn_id(tokenizer: Any) -> int:

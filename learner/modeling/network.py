@@ -1,4 +1,4 @@
-"""The forward pass of Llama-shaped models, written for decoding: few operations a token, an adapter a row.
+"""The forward pass of Llama-shaped models, for decoding (few operations a token, an adapter a row) and for training.
 
 transformers' own forward pass spends more than half of a small model's token in Python and in operations of a few
 microseconds. This one has the same mathematics (Llama: Touvron et al. 2023; Qwen's biases and norms of queries and
@@ -18,6 +18,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+from learner.modeling.gradients import adapted, causal_attention, rms_norm, swiglu
 from learner.modeling.key_values import KeyValues
 from learner.modeling.projections import OutputLayer, Packed, Projection
 from learner.modeling.stacked import Adapter, ProjectionNames, Stack
@@ -148,25 +149,55 @@ class Network:
 
         return self._output(self._norm(self._forward(ids, positions, attend, lora)))
 
+    def states(self, ids: torch.Tensor, lengths: Sequence[int], adapter: Adapter | None) -> torch.Tensor:
+        """Last hidden states `(T, H)` float32 of rows of `lengths` tokens, one after another in `ids` `(T,)`.
+
+        Gradients flow to the adapter's factors.
+        """
+        positions = torch.cat([torch.arange(length, device=self.device) for length in lengths])
+        cos, sin = self._turns(positions)
+
+        def project(projection: Projection, x: torch.Tensor, index: int) -> torch.Tensor:
+            return adapted(projection, x, adapter.factors[index] if adapter is not None else None)
+
+        def norm(norm: _Norm, x: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
+            return rms_norm(x, norm.weight, norm.eps, dtype)
+
+        x = self._embedding[ids].float()
+        for i, layer in enumerate(self._layers):
+            qkv = project(layer.qkv, norm(layer.input_norm, x, self.dtype), 4 * i).view(cos.shape)
+            if layer.q_norm is not None and layer.k_norm is not None:
+                q, k, v = qkv.split([self.heads, self.kv_heads, self.kv_heads], dim=1)
+                q, k = norm(layer.q_norm, q, torch.float32), norm(layer.k_norm, k, torch.float32)
+                qkv = torch.cat([q, k, v], dim=1)
+            qkv = _turned(qkv, cos, sin).to(self.dtype)
+            attended = causal_attention(qkv, lengths, self.heads, self.kv_heads).reshape(len(ids), -1)
+            x = x + project(layer.output, attended, 4 * i + 1)
+            gate_up = project(layer.gate_up, norm(layer.mlp_norm, x, self.dtype), 4 * i + 2)
+            x = x + project(layer.down, swiglu(gate_up, self.dtype), 4 * i + 3)
+        return norm(self._norm, x, torch.float32)
+
+    def _turns(self, positions: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """cos and sin `(T, heads + 2 kv_heads, D)`: one rotation for all three; that of the values turns nothing."""
+        both = self.heads + self.kv_heads
+        cos = self._cos.new_ones(len(positions), both + self.kv_heads, self.head_dim)
+        sin = torch.zeros_like(cos)
+        cos[:, :both] = self._cos[positions].unsqueeze(1)
+        sin[:, :both] = self._signed_sin[positions].unsqueeze(1)
+        return cos, sin
+
     def _forward(
         self, ids: torch.Tensor, positions: torch.Tensor, attend: Attend, lora: Adapter | Stack | None
     ) -> torch.Tensor:
         """Hidden states `(T, H)` in float32 before the last norm."""
-        tokens, both = len(ids), self.heads + self.kv_heads
-        # One rotation for queries, keys and values together; that of the values turns nothing.
-        cos = self._cos.new_ones(tokens, both + self.kv_heads, self.head_dim)
-        sin = torch.zeros_like(cos)
-        cos[:, :both] = self._cos[positions].unsqueeze(1)
-        sin[:, :both] = self._signed_sin[positions].unsqueeze(1)
-        half = self.head_dim // 2
+        cos, sin = self._turns(positions)
         x = self._embedding[ids].float()
         for i, layer in enumerate(self._layers):
             qkv = _project(layer.qkv, layer.input_norm(x), lora, 4 * i).view(cos.shape)
             if layer.q_norm is not None and layer.k_norm is not None:
                 q, k, v = qkv.split([self.heads, self.kv_heads, self.kv_heads], dim=1)
                 qkv = torch.cat([layer.q_norm(q), layer.k_norm(k), v], dim=1)
-            qkv = torch.addcmul(qkv * cos, qkv.roll(half, -1), sin)  # Su et al. 2021, in halves
-            attended = attend(i, qkv.to(self.dtype)).reshape(tokens, -1)
+            attended = attend(i, _turned(qkv, cos, sin).to(self.dtype)).reshape(len(ids), -1)
             x = _project(layer.output, attended, lora, 4 * i + 1).add_(x)
             gate, up = _project(layer.gate_up, layer.mlp_norm(x), lora, 4 * i + 2).chunk(2, dim=-1)
             x = _project(layer.down, F.silu(gate).mul_(up), lora, 4 * i + 3).add_(x)
@@ -230,6 +261,11 @@ def _project(
         return lora.add_to(y, index, x.float())
     a, b = lora.factors[index]
     return y.addmm_(torch.mm(x.float(), a), b)
+
+
+def _turned(qkv: torch.Tensor, cos: torch.Tensor, sin: torch.Tensor) -> torch.Tensor:
+    """Rotary embedding (Su et al. 2021), in halves."""
+    return torch.addcmul(qkv * cos, qkv.roll(qkv.shape[-1] // 2, -1), sin)
 
 
 def _rotations(decoder: nn.Module, positions: int, device: torch.device) -> tuple[torch.Tensor, torch.Tensor]:

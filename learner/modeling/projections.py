@@ -81,6 +81,17 @@ class Projection:
         outputs = [layer(x.to(torch.bfloat16)) for layer in self.layers]
         return torch.cat(outputs, dim=-1).float()
 
+    def input_gradient(self, grad: torch.Tensor) -> torch.Tensor:
+        """(T, in) float32: the gradient of x where that of the output is `grad` `(T, sum of out)`."""
+        if self.weight is not None:
+            return (grad.to(self.weight.dtype) @ self.weight).float()
+        parts = grad.split([int(layer.out_features) for layer in self.layers], dim=-1)
+        found = grad.new_zeros(grad.shape[0], self.in_features)
+        for layer, part in zip(self.layers, parts, strict=True):
+            weight = bnb.functional.dequantize_4bit(layer.weight.data, layer.weight.quant_state)
+            found += part.to(weight.dtype) @ weight
+        return found
+
 
 class OutputLayer:
     """Hidden states `(T, H)` to logits `(T, vocabulary)` in float32.

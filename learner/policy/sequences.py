@@ -11,7 +11,6 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
-from torch.utils.checkpoint import checkpoint
 
 from learner.modeling.base import BaseModel
 from learner.modeling.heads import ValueHead
@@ -76,21 +75,27 @@ def select(batch: SequenceBatch, rows: torch.Tensor) -> SequenceBatch:
     )
 
 
-def last_states(base: BaseModel, batch: SequenceBatch) -> torch.Tensor:
-    """(B, L, H) last hidden states under whatever adapter is active."""
-    states: torch.Tensor = base.hidden_states(
-        input_ids=batch.input_ids,
-        attention_mask=batch.attention_mask,
-        position_ids=batch.position_ids,
-        use_cache=False,
-    ).last_hidden_state
-    return states
+def states_at(
+    base: BaseModel, batch: SequenceBatch, rows: torch.Tensor, positions: torch.Tensor
+) -> torch.Tensor:
+    """(N, H) last hidden states of N tokens, at `positions` of `rows`, under whatever adapter is active."""
+    if base.network is None:
+        states: torch.Tensor = base.hidden_states(
+            input_ids=batch.input_ids,
+            attention_mask=batch.attention_mask,
+            position_ids=batch.position_ids,
+            use_cache=False,
+        ).last_hidden_state
+        return states[rows, positions]
+    lengths = batch.attention_mask.sum(-1)
+    starts = lengths.cumsum(0) - lengths
+    return base.packed_states(batch.input_ids[batch.attention_mask.bool()], lengths.tolist())[starts[rows] + positions]
 
 
 def response_states(base: BaseModel, batch: SequenceBatch) -> torch.Tensor:
     """(N, H) last hidden states that predict the N real response tokens, under whatever adapter is active."""
-    rows = torch.arange(len(batch.predictor), device=batch.predictor.device)[:, None]
-    return last_states(base, batch)[rows, batch.predictor][batch.response_mask]
+    rows = batch.response_mask.nonzero()[:, 0]
+    return states_at(base, batch, rows, batch.predictor[batch.response_mask])
 
 
 def logprobs_of_states(
@@ -100,7 +105,7 @@ def logprobs_of_states(
     tokens = batch.response_ids[batch.response_mask]
     found = torch.cat(
         [
-            _token_logprobs(base, states[i : i + LOGIT_ROWS], tokens[i : i + LOGIT_ROWS], temperature)
+            base.token_logprobs(states[i : i + LOGIT_ROWS], tokens[i : i + LOGIT_ROWS], temperature)
             for i in range(0, len(tokens), LOGIT_ROWS)
         ]
     )
@@ -151,17 +156,3 @@ def token_kl(base: BaseModel, adapter: str, batch: SequenceBatch, temperature: f
 def _kl_of_logits(policy: torch.Tensor, reference: torch.Tensor) -> torch.Tensor:
     log_p, log_q = policy.log_softmax(-1), reference.log_softmax(-1)
     return (log_p.exp() * (log_p - log_q)).sum(-1)
-
-
-def _token_logprobs(
-    base: BaseModel, states: torch.Tensor, tokens: torch.Tensor, temperature: float
-) -> torch.Tensor:
-    """log softmax(logits / temperature)[token] for each state `(N, H)`; logits are recomputed in the backward pass."""
-
-    def compute(states: torch.Tensor) -> torch.Tensor:
-        logits = base.logits(states).float() / temperature
-        return logits.gather(-1, tokens[:, None]).squeeze(-1) - logits.logsumexp(-1)
-
-    if torch.is_grad_enabled() and states.requires_grad:
-        return checkpoint(compute, states, use_reentrant=False)
-    return compute(states)

@@ -25,7 +25,7 @@ from learner.config import NeuralRewardConfig
 from learner.modeling.base import BaseModel
 from learner.modeling.heads import ValueHead
 from learner.policy.contexts import within
-from learner.policy.sequences import batch_sequences, last_states
+from learner.policy.sequences import batch_sequences, states_at
 from learner.reward.design import Text
 from learner.reward.features import Array
 
@@ -123,8 +123,7 @@ def _scores(
         queries.append(base.encode_chat(kept)[-config.context_tokens :])
         responses.append(base.encode_reply(reply.text, reply.finished)[: config.reply_tokens] or [base.end_of_turn_id])
     batch = batch_sequences(queries, responses, base.pad_id, base.device)
-    with base.using(ADAPTER):
-        hidden = last_states(base, batch)
     last = batch.attention_mask.sum(-1) - 1
-    scores: torch.Tensor = head(hidden[torch.arange(len(texts), device=last.device), last])
+    with base.using(ADAPTER):
+        scores: torch.Tensor = head(states_at(base, batch, torch.arange(len(texts), device=last.device), last))
     return scores

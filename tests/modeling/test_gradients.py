@@ -1,0 +1,82 @@
+"""The forward pass of training and its gradients, against transformers, PEFT and torch's own."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from data.types import Turn
+from learner.config import LoraSettings
+from learner.modeling.base import BaseModel
+from learner.modeling.embedded import EMBEDDED_FOLDER
+from learner.modeling.loading import load_base
+from learner.modeling.weights import Weights
+from learner.policy.sequences import SequenceBatch, batch_sequences, evaluate_policy
+from tests.modeling.reference import transformers_logprobs
+from tests.tiny_models import ARCHITECTURES, MORE_ARCHITECTURES, save_tiny_model
+
+TEXTS = {"Hello!": "Hi, what can I do for you today?", "Tell me about the sea.": "No.", "Why?": "Because it rains."}
+RANDOM = torch.Generator().manual_seed(3)
+
+
+def loaded(name: str, weights: Weights, dtype: torch.dtype, models_dir: Path, folder: Path) -> BaseModel:
+    save_tiny_model(name, folder / name, models_dir / EMBEDDED_FOLDER)
+    base = load_base(str(folder / name), folder / "models", device="cpu", weights=weights, dtype=dtype)
+    base.add_adapter("policy", LoraSettings(rank=4, alpha=8.0))
+    generator = torch.Generator().manual_seed(4)
+    with torch.no_grad():  # B is zero in a new one, and A then has no gradient
+        for parameter in base.adapter_parameters("policy"):
+            parameter.add_(0.1 * torch.randn(parameter.shape, generator=generator))
+    return base
+
+
+def some_batch(base: BaseModel) -> SequenceBatch:
+    queries = [base.encode_chat([Turn("user", text)]) for text in TEXTS]
+    return batch_sequences(queries, [base.encode_reply(text) for text in TEXTS.values()], base.pad_id, base.device)
+
+
+def gradient(base: BaseModel, logprobs: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
+    """Of a sum in which every token has its own weight, so that no two errors cancel."""
+    parameters = base.adapter_parameters("policy")
+    found = torch.autograd.grad((logprobs * weights[:, : logprobs.shape[1]]).sum(), parameters)
+    return torch.cat([part.flatten() for part in found])
+
+
+@pytest.mark.parametrize("name", sorted(ARCHITECTURES | MORE_ARCHITECTURES))
+def test_gradients_are_those_of_transformers_and_peft(name: str, models_dir: Path, tmp_path: Path) -> None:
+    base = loaded(name, "dequantised", torch.float32, models_dir, tmp_path)
+    batch, weights = some_batch(base), torch.randn(3, 64, generator=RANDOM)
+    ours = evaluate_policy(base, "policy", batch, 0.7).logprobs
+    theirs = transformers_logprobs(base, "policy", batch, 0.7)
+    assert torch.allclose(ours, theirs, atol=1e-4)
+    found, expected = gradient(base, ours, weights), gradient(base, theirs, weights)
+    assert expected.norm() > 1
+    assert (found - expected).norm() < 1e-4 * expected.norm()
+    reference = transformers_logprobs(base, None, batch, 0.7)
+    assert torch.allclose(evaluate_policy(base, None, batch, 0.7).logprobs, reference, atol=1e-4)
+
+
+@pytest.mark.parametrize("weights", ["4bit", "dequantised"])
+@pytest.mark.parametrize("name", ["llama", "qwen3"])
+def test_in_bfloat16_gradients_are_nearer_to_the_exact_ones_than_those_of_transformers(
+    name: str, weights: Weights, models_dir: Path, tmp_path: Path
+) -> None:
+    exact = loaded(name, "dequantised", torch.float32, models_dir, tmp_path / "exact")
+    rounded = loaded(name, weights, torch.bfloat16, models_dir, tmp_path / "rounded")
+    batch, tokens = some_batch(exact), torch.randn(3, 64, generator=RANDOM)
+    expected = gradient(exact, transformers_logprobs(exact, "policy", batch, 0.7), tokens)
+    ours = gradient(rounded, evaluate_policy(rounded, "policy", batch, 0.7).logprobs, tokens)
+    theirs = gradient(rounded, transformers_logprobs(rounded, "policy", batch, 0.7), tokens)
+    assert (ours - expected).norm() < (theirs - expected).norm() < 0.2 * expected.norm()
+
+
+def test_rows_do_not_see_each_other(tiny_base: BaseModel) -> None:
+    batch = some_batch(tiny_base)
+    together = evaluate_policy(tiny_base, None, batch, 1.0).logprobs
+    query, reply = list(TEXTS.items())[1]
+    ids = tiny_base.encode_chat([Turn("user", query)])
+    alone = batch_sequences([ids], [tiny_base.encode_reply(reply)], tiny_base.pad_id, tiny_base.device)
+    found = evaluate_policy(tiny_base, None, alone, 1.0).logprobs[0]
+    assert torch.allclose(together[1, : len(found)], found, atol=1e-5)
