@@ -33,9 +33,10 @@ def rms_norm(x: torch.Tensor, weight: torch.Tensor, eps: float, dtype: torch.dty
     return _RMSNorm.apply(x, weight, eps, dtype)
 
 
-def swiglu(gate_up: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
-    """(T, F) in `dtype` from gate and up beside one another `(T, 2 F)` (Shazeer 2020)."""
-    return _SwiGLU.apply(gate_up, dtype)
+def gated(projection: Projection, gate_up: torch.Tensor, factors: Factors | None, dtype: torch.dtype) -> torch.Tensor:
+    """`adapted` of SwiGLU (Shazeer 2020). `gate_up` `(T, 2 F)` float32 has both side by side; it is kept in `dtype`."""
+    a, b = factors if factors is not None else (None, None)
+    return _Gated.apply(gate_up, a, b, projection, dtype)
 
 
 def causal_attention(qkv: torch.Tensor, lengths: Sequence[int], heads: int, kv_heads: int) -> torch.Tensor:
@@ -60,24 +61,46 @@ class _Adapted(Function):
         ctx: Any, x: torch.Tensor, a: torch.Tensor | None, b: torch.Tensor | None, projection: Projection
     ) -> torch.Tensor:
         ctx.projection = projection
-        y = projection(x)
-        if a is None or b is None:
-            ctx.save_for_backward()
-            return y
-        inner = x.float() @ a  # (T, R)
-        ctx.save_for_backward(x, a, b, inner)
-        return y.addmm_(inner, b)
+        y, inner = _product(projection, x, a, b)
+        ctx.save_for_backward(x if a is not None else None, a, b, inner)
+        ctx.dtype = x.dtype
+        return y
 
     @staticmethod
     def backward(ctx: Any, grad: torch.Tensor) -> Gradients:
-        grad_x = ctx.projection.input_gradient(grad) if ctx.needs_input_grad[0] else None
-        if not ctx.saved_tensors:
-            return grad_x, None, None, None
         x, a, b, inner = ctx.saved_tensors
-        grad_inner = grad @ b.T
-        if grad_x is not None:
-            grad_x = grad_x.addmm_(grad_inner, a.T).to(x.dtype)
-        return grad_x, (grad_inner.T @ x.float()).T, inner.T @ grad, None
+        grad_x, grad_a, grad_b = _gradients(ctx.projection, x, a, b, inner, grad, ctx.needs_input_grad[0])
+        return grad_x.to(ctx.dtype) if grad_x is not None else None, grad_a, grad_b, None
+
+
+def _product(
+    projection: Projection, x: torch.Tensor, a: torch.Tensor | None, b: torch.Tensor | None
+) -> tuple[torch.Tensor, torch.Tensor | None]:
+    """(T, out) float32 of x `(T, in)`, and the adapter's x A `(T, R)`."""
+    y = projection(x)
+    if a is None or b is None:
+        return y, None
+    inner = x.float() @ a
+    return y.addmm_(inner, b), inner
+
+
+def _gradients(
+    projection: Projection,
+    x: torch.Tensor | None,
+    a: torch.Tensor | None,
+    b: torch.Tensor | None,
+    inner: torch.Tensor | None,
+    grad: torch.Tensor,
+    of_x: bool,
+) -> Gradients:
+    """Float32 gradients of x (None where not `of_x`), A and B (None without an adapter)."""
+    grad_x = projection.input_gradient(grad) if of_x else None
+    if x is None or a is None or b is None or inner is None:
+        return grad_x, None, None
+    grad_inner = grad @ b.T
+    if grad_x is not None:
+        grad_x.addmm_(grad_inner, a.T)
+    return grad_x, (grad_inner.T @ x.float()).T, inner.T @ grad
 
 
 class _RMSNorm(Function):
@@ -95,25 +118,33 @@ class _RMSNorm(Function):
         return grad.sub_(unit.mul_(along)).mul_(scale), None, None, None
 
 
-class _SwiGLU(Function):
+class _Gated(Function):
     @staticmethod
-    def forward(ctx: Any, gate_up: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
-        ctx.save_for_backward(gate_up.to(dtype))
+    def forward(
+        ctx: Any,
+        gate_up: torch.Tensor,
+        a: torch.Tensor | None,
+        b: torch.Tensor | None,
+        projection: Projection,
+        dtype: torch.dtype,
+    ) -> torch.Tensor:
+        ctx.projection = projection
         gate, up = gate_up.chunk(2, dim=-1)
-        return F.silu(gate).mul_(up).to(dtype)
+        y, inner = _product(projection, F.silu(gate).mul_(up).to(dtype), a, b)
+        ctx.save_for_backward(gate_up.to(dtype), a, b, inner)
+        return y
 
     @staticmethod
     def backward(ctx: Any, grad: torch.Tensor) -> Gradients:
-        grad = grad.float()
-        gate, up = ctx.saved_tensors[0].float().chunk(2, dim=-1)
-        found = grad.new_empty(grad.shape[0], 2 * grad.shape[1])
-        grad_gate, grad_up = found.chunk(2, dim=-1)
+        gate_up, a, b, inner = ctx.saved_tensors
+        gate, up = gate_up.float().chunk(2, dim=-1)
         risen = torch.sigmoid(gate)
         swish = gate * risen
-        torch.mul(grad, swish, out=grad_up)
+        grad_x, grad_a, grad_b = _gradients(ctx.projection, swish * up, a, b, inner, grad, True)
+        assert grad_x is not None
         slope = risen.mul_(1 - swish).add_(swish)  # of gate * sigmoid(gate)
-        torch.mul(grad.mul_(up), slope, out=grad_gate)
-        return found, None
+        grad_up = grad_x * swish
+        return torch.cat([grad_x.mul_(up).mul_(slope), grad_up], dim=-1), grad_a, grad_b, None, None
 
 
 class _CausalAttention(Function):

@@ -18,7 +18,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from learner.modeling.gradients import adapted, causal_attention, rms_norm, swiglu
+from learner.modeling.gradients import adapted, causal_attention, gated, rms_norm
 from learner.modeling.key_values import KeyValues
 from learner.modeling.projections import OutputLayer, Packed, Projection
 from learner.modeling.stacked import Adapter, ProjectionNames, Stack
@@ -157,24 +157,23 @@ class Network:
         positions = torch.cat([torch.arange(length, device=self.device) for length in lengths])
         cos, sin = self._turns(positions)
 
-        def project(projection: Projection, x: torch.Tensor, index: int) -> torch.Tensor:
-            return adapted(projection, x, adapter.factors[index] if adapter is not None else None)
+        factors = adapter.factors if adapter is not None else [None] * len(self.projections)
 
         def norm(norm: _Norm, x: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
             return rms_norm(x, norm.weight, norm.eps, dtype)
 
         x = self._embedding[ids].float()
         for i, layer in enumerate(self._layers):
-            qkv = project(layer.qkv, norm(layer.input_norm, x, self.dtype), 4 * i).view(cos.shape)
+            qkv = adapted(layer.qkv, norm(layer.input_norm, x, self.dtype), factors[4 * i]).view(cos.shape)
             if layer.q_norm is not None and layer.k_norm is not None:
                 q, k, v = qkv.split([self.heads, self.kv_heads, self.kv_heads], dim=1)
                 q, k = norm(layer.q_norm, q, torch.float32), norm(layer.k_norm, k, torch.float32)
                 qkv = torch.cat([q, k, v], dim=1)
             qkv = _turned(qkv, cos, sin).to(self.dtype)
             attended = causal_attention(qkv, lengths, self.heads, self.kv_heads).reshape(len(ids), -1)
-            x = x + project(layer.output, attended, 4 * i + 1)
-            gate_up = project(layer.gate_up, norm(layer.mlp_norm, x, self.dtype), 4 * i + 2)
-            x = x + project(layer.down, swiglu(gate_up, self.dtype), 4 * i + 3)
+            x = x + adapted(layer.output, attended, factors[4 * i + 1])
+            gate_up = adapted(layer.gate_up, norm(layer.mlp_norm, x, self.dtype), factors[4 * i + 2])
+            x = x + gated(layer.down, gate_up, factors[4 * i + 3], self.dtype)
         return norm(self._norm, x, torch.float32)
 
     def _turns(self, positions: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
