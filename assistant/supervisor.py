@@ -18,6 +18,7 @@ import threading
 import time
 import urllib.request
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any
@@ -245,8 +246,9 @@ def _own_group() -> dict[str, Any]:
 
 def lower_priority(pid: int) -> None:
     """Let everything else go first: what the learner's process runs at."""
-    try:
-        below = psutil.BELOW_NORMAL_PRIORITY_CLASS if os.name == "nt" else 10
-        psutil.Process(pid).nice(below)
-    except psutil.Error:
-        pass  # it has ended already, or the system forbids it: it runs at normal priority
+    with suppress(psutil.Error):  # it has ended already, or the system forbids it: it runs at normal priority
+        psutil.Process(pid).nice(psutil.IDLE_PRIORITY_CLASS if os.name == "nt" else 19)
+    # Linux may share the cores out by session first; a session that others live in too is left as it is.
+    with suppress(OSError):
+        if sys.platform == "linux" and os.getsid(pid) == pid:
+            Path(f"/proc/{pid}/autogroup").write_text("19")

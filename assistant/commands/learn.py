@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 from typing import Any
 
 from rich.console import Console
@@ -11,6 +12,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from assistant.commands.models import model_of, prepare_model
 from assistant.commands.opened import opened, show
 from assistant.learner_state import run_values
+from assistant.supervisor import lower_priority
 from data.errors import AttuneError
 from data.store import Store
 from data.types import LearningRun
@@ -22,6 +24,7 @@ def learn(options: argparse.Namespace) -> int:
         prepare_model(model, this.home)
         from learner.worker import Learner
 
+        lower_priority(os.getpid())  # a chat may be running beside it
         learner = Learner(this.home, this.store, model, options.device)
         columns = (
             TextColumn("{task.description}"),

@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from assistant.supervisor import lower_priority
 from data.errors import AttuneError
 from data.home import CHECKOUT, Home
 from data.store import Store
@@ -61,6 +62,7 @@ def learning(home: Home) -> Iterator[None]:
     store = Store(home)
     with log.open("w") as out:
         process = subprocess.Popen(command, cwd=CHECKOUT, stdout=out, stderr=subprocess.STDOUT)
+        lower_priority(process.pid)
         try:
             deadline = time.monotonic() + START_TIMEOUT_S
             while store.lease_holder() is None:
