@@ -73,7 +73,11 @@ def learning(home: Home) -> Iterator[None]:
         finally:
             store.close()
             process.send_signal(signal.SIGTERM)
-            process.wait(timeout=30)
+            try:
+                process.wait(timeout=30)
+            except subprocess.TimeoutExpired:  # it may be in the middle of a minute's sampling
+                process.kill()
+                process.wait()
 
 
 def _address(process: subprocess.Popen[bytes], log: Path) -> str:

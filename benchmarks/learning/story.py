@@ -89,7 +89,7 @@ class Story:
             self.home.models_dir.symlink_to(models, target_is_directory=True)
         migrate(self.home)
         store = Store(self.home)
-        store.ensure_user()
+        store.update_settings(store.ensure_user().id, {"learn_after": 10_000})  # they press "Learn now" themselves
         if self.ground.quick:
             store.set_home_setting("learner", dict(QUICK_LEARNER))
         store.close()
@@ -103,7 +103,12 @@ class Story:
             converse(client, person, self.ground.reader, self.ground.rated_prompts, missing)
 
     def _learn(self, client: httpx.Client) -> dict[str, Any]:
-        run = client.post("/v1/learner/run", json={}).raise_for_status().json()
+        # One may have been left by a benchmark that was interrupted.
+        under_way = client.get("/v1/learner").raise_for_status().json()["run"]
+        if under_way is None:
+            run = client.post("/v1/learner/run", json={}).raise_for_status().json()
+        else:
+            run = client.get(f"/v1/learner/runs/{under_way}").raise_for_status().json()
         while run["state"] not in ENDED:
             time.sleep(2)
             run = client.get(f"/v1/learner/runs/{run['id']}").raise_for_status().json()
