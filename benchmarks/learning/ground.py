@@ -140,6 +140,7 @@ class Ground:
 
 
 def write_whole(path: Path, values: object) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_suffix(".partial")
     partial.write_text(json.dumps(values, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
     partial.rename(path)

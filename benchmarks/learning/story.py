@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime
 from functools import cached_property
 from typing import Any, TypeVar
 
@@ -53,11 +54,10 @@ class Story:
         self._prepare()
         with served(self.home) as address, learning(self.home), _client(address) as client:
             self._talk(client, pieces)
-            began = time.monotonic()
             run = self._learn(client)
-            minutes = (time.monotonic() - began) / 60
             live = client.get("/v1/profile").raise_for_status().json()["live_version"]
         said = self._with_live(live, lambda adapter: self.ground.sampled(adapter, seed=77))
+        minutes = (datetime.fromisoformat(run["ended"]) - datetime.fromisoformat(run["started"])).total_seconds() / 60
         run = {name: run[name] for name in ("state", "reason", "report", "metrics") if name in run}
         write_whole(path, {"replies": said.rows(), "live": live, "minutes": minutes, "run": run})
 
@@ -103,16 +103,26 @@ class Story:
             converse(client, person, self.ground.reader, self.ground.rated_prompts, missing)
 
     def _learn(self, client: httpx.Client) -> dict[str, Any]:
-        # One may have been left by a benchmark that was interrupted.
-        under_way = client.get("/v1/learner").raise_for_status().json()["run"]
-        if under_way is None:
+        state = client.get("/v1/learner").raise_for_status().json()
+        run_id = state["run"]  # under way: left by a benchmark that was interrupted
+        if run_id is None and state["next"]["new_feedback"] == 0:  # it ended, but what came of it was not kept
+            run_id = self._newest_run()
+        if run_id is None:
             run = client.post("/v1/learner/run", json={}).raise_for_status().json()
         else:
-            run = client.get(f"/v1/learner/runs/{under_way}").raise_for_status().json()
+            run = client.get(f"/v1/learner/runs/{run_id}").raise_for_status().json()
         while run["state"] not in ENDED:
             time.sleep(2)
             run = client.get(f"/v1/learner/runs/{run['id']}").raise_for_status().json()
         return dict(run)
+
+    def _newest_run(self) -> str | None:
+        store = Store(self.home)
+        try:
+            runs = store.list_runs(store.ensure_user().id)
+        finally:
+            store.close()
+        return runs[0].id if runs else None
 
     def follow(self, pieces: int) -> None:
         """What the version that is live after `pieces` makes of instructions, unless that was measured already."""
