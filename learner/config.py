@@ -36,6 +36,7 @@ class WarmStartConfig:
     check_every: int = 4  # steps; measuring loss and distance takes as long as two of them
     batch_size: int = 8  # demonstrations a step
     kl_limit: float = 3.0  # nats a reply on held-out prompts: stop beyond it, and leave the rest to PPO
+    max_perplexity_increase: float = 0.015  # of neutral text: half of what the gate allows, for PPO needs some of it
     held_out_share: float = 0.2  # of the demonstrations, for early stopping
     min_demonstrations: int = 4
     kl_prompts: int = 8  # prompts on which the distance to the base is measured

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import random
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -12,6 +13,7 @@ from data.prompts import context_key, general_prompts
 from data.quality import preferred
 from data.types import Reply
 from learner.config import LearnerConfig
+from learner.evaluation.metrics import NeutralText
 from learner.modeling import lora
 from learner.modeling.base import BaseModel
 from learner.monitor import Monitor
@@ -54,6 +56,8 @@ def improve(
     if config.warm_start.enabled and len(shown) >= config.warm_start.min_demonstrations:
         warm = warm_start(base, adapter, shown, prompts, config.warm_start, config.ppo, monitor, config.seed)
     report["warm_start"] = (asdict(warm) if warm else {"steps": 0}) | {"demonstrations": len(shown)}
+    if warm is not None and warm.steps:
+        report["warm_start"]["share_kept"] = leave_room(base, adapter, config.warm_start.max_perplexity_increase)
     warm_weights = base.adapter_state(adapter)
     warm_steps = warm.steps if warm else 0
 
@@ -73,6 +77,20 @@ def improve(
     report["ppo"] = {"iterations": len(history), "first": history[0], "last": history[-1]} if history else {}
     report["algorithm"] = config.algorithm
     return Trained(weights, warm_weights, warm_steps)
+
+
+def leave_room(base: BaseModel, adapter: str, limit: float) -> float:
+    """Scale the adapter back where neutral text reads more than `limit` worse with it; returns the share that is left.
+
+    Perplexity rises with about the square of the share. A handful of demonstrations is soon learnt by heart; what the
+    gate allows would be used up before policy optimisation begins.
+    """
+    rise = max(NeutralText(base).perplexity_increases(adapter))
+    if rise <= limit:
+        return 1.0
+    share = math.sqrt(limit / rise)
+    base.set_adapter_state(adapter, lora.scaled(base.adapter_state(adapter), share))
+    return share
 
 
 def said_by_base(

@@ -5,16 +5,10 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import Any
 
-from data.prompts import general_prompts, neutral_chat, neutral_text
+from data.prompts import general_prompts
 from learner.config import LearnerConfig
 from learner.evaluation import gate
-from learner.evaluation.metrics import (
-    ReplyStatistics,
-    chat_perplexity,
-    distinct_2_ratio,
-    reply_statistics,
-    text_perplexity,
-)
+from learner.evaluation.metrics import NeutralText, ReplyStatistics, distinct_2_ratio, reply_statistics
 from learner.modeling import lora
 from learner.modeling.base import BaseModel
 from learner.monitor import Monitor
@@ -52,8 +46,7 @@ class Gated:
         if snapshot.live is not None:
             base.add_adapter(LIVE, snapshot.live[1], snapshot.live[0])
             self._live_rollouts, self.live_statistics = self._answers(LIVE)
-        self._prose = text_perplexity(base, None, neutral_text())
-        self._answers_perplexity = chat_perplexity(base, None, neutral_chat())
+        self._neutral = NeutralText(base)
         monitor.report("gate", 0.4, {})
 
     def shrunk(self, weights: lora.State) -> tuple[lora.State, float]:
@@ -61,15 +54,9 @@ class Gated:
         for share in self._config.gate.shares:
             kept = lora.scaled(weights, share)
             self._base.set_adapter_state(self._adapter, kept)
-            if max(self.perplexity_increases()) <= self._config.gate.max_perplexity_increase:
+            if max(self._neutral.perplexity_increases(self._adapter)) <= self._config.gate.max_perplexity_increase:
                 break
         return kept, share
-
-    def perplexity_increases(self) -> tuple[float, float]:
-        """Of the candidate over the base, relative: on plain prose and on neutral answers."""
-        prose = text_perplexity(self._base, self._adapter, neutral_text())
-        answers = chat_perplexity(self._base, self._adapter, neutral_chat())
-        return prose / self._prose - 1, answers / self._answers_perplexity - 1
 
     def examine(self) -> tuple[gate.WinRate, gate.Sanity, dict[str, Any]]:
         """The candidate as it stands now."""
@@ -81,7 +68,7 @@ class Gated:
             self._config.gate,
             self._config.seed,
         )
-        prose, answers = self.perplexity_increases()
+        prose, answers = self._neutral.perplexity_increases(self._adapter)
         sanity = gate.Sanity(
             kl=statistics.kl,
             perplexity_increase=prose,

@@ -8,6 +8,7 @@ from statistics import median
 
 import torch
 
+from data.prompts import neutral_chat, neutral_text
 from data.types import Reply, Turn
 from learner.modeling.base import BaseModel
 from learner.policy.losses import demonstration_loss
@@ -80,3 +81,20 @@ def _perplexity(
         total += float(demonstration_loss(logprobs, batch.response_mask)) * len(response)
         count += len(response)
     return float(torch.tensor(total / count).exp())
+
+
+class NeutralText:
+    """How likely the base finds plain prose and neutral answers, and how much less an adapter does."""
+
+    def __init__(self, base: BaseModel) -> None:
+        self._base = base
+        self._prose, self._answers = self._perplexities(None)
+
+    def perplexity_increases(self, adapter: str) -> tuple[float, float]:
+        """Of the adapter over the base, relative: on plain prose and on neutral answers."""
+        prose, answers = self._perplexities(adapter)
+        return prose / self._prose - 1, answers / self._answers - 1
+
+    def _perplexities(self, adapter: str | None) -> tuple[float, float]:
+        base = self._base
+        return text_perplexity(base, adapter, neutral_text()), chat_perplexity(base, adapter, neutral_chat())
