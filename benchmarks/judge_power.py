@@ -38,7 +38,7 @@ PEOPLE: dict[str, MakeTaste] = {
 
 
 def choices(pool: Pool) -> tuple[Array, list[Array]]:
-    """Features of the live replies (N, F), and for each prompt those of what a candidate could say."""
+    """Features of the live replies (N, 1, F), and for each prompt those of what a candidate could say."""
     live, options = [], []
     for prompt, replies in pool.items():
         context = (Turn("user", prompt),)
@@ -51,7 +51,7 @@ def choices(pool: Pool) -> tuple[Array, list[Array]]:
         said = [*replies[1:], *cut]
         live.append(uncentred([context], [replies[0]])[0])
         options.append(uncentred([context] * len(said), said))
-    return np.array(live), options
+    return np.array(live)[:, None], options
 
 
 def passed(make: MakeTaste, pool: Pool, people: int, pieces: int, share: float) -> dict[str, int]:
@@ -67,7 +67,7 @@ def passed(make: MakeTaste, pool: Pool, people: int, pieces: int, share: float) 
         train = build_design([o for o in observations if not held[o.root_id]], base)
         held_out = build_design([o for o in observations if held[o.root_id]], base)
         model = fit(train)
-        candidate = np.array([o[int(np.argmax(model.pessimistic(o, PESSIMISM)))] for o in options])
+        candidate = np.array([o[int(np.argmax(model.pessimistic(o, PESSIMISM)))] for o in options])[:, None]
         alone = win_rate(fit(held_out), candidate, live, gate, 0).lower > gate.min_win_rate
         both = win_rate(fit(join(train, held_out)), candidate, live, gate, 0).lower > gate.min_win_rate
         evidence = evidence_gain(train, held_out, ALPHA, seed=person).learnable

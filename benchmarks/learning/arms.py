@@ -28,6 +28,8 @@ from data.store import Store
 from data.types import Reply, Turn
 from learner.budgets import Budgets
 from learner.config import LearnerConfig, with_overrides
+from learner.evaluation.examination import Gated
+from learner.evaluation.gate import is_better, is_sane
 from learner.monitor import Monitor, Unlimited
 from learner.policy.task import Context, Reward
 from learner.reward.features import Array
@@ -68,8 +70,10 @@ def trained(
     kind: str = "bayesian",
     reward: tuple[Reward, Reward] | None = None,
     overrides: Mapping[str, Any] | None = None,
+    gated: bool = False,
 ) -> Kept:
-    """Replies after an update with another algorithm, kind of reward model, or reward; no gate is asked."""
+    """Replies after an update with another algorithm, kind of reward model, or reward. No gate is asked; `gated`: it
+    takes back what it would of the change, and its verdict is told, but a refused version speaks all the same."""
     base = story.ground.base
     config = with_overrides(config_of(story), {"algorithm": algorithm, **(overrides or {})})
     clock: Monitor = _Clock(config)
@@ -82,7 +86,13 @@ def trained(
             return story.ground.sampled(None, seed=77), {"report": report}
         base.add_adapter(ADAPTER, config.lora, None, config.seed)
         try:
-            improve(ADAPTER, snapshot, whole, beginnings, base, config, clock, report)
+            weights = improve(ADAPTER, snapshot, whole, beginnings, base, config, clock, report).weights
+            if gated and taste.judge is not None:
+                examined = Gated(ADAPTER, snapshot, base, config, clock, taste.judge)
+                _, share = examined.shrunk(weights)
+                rate, sanity, found_by_gate = examined.examine()
+                refusal = is_better(rate, config.gate) or is_sane(sanity, config.gate)
+                report["gate"] = found_by_gate | {"share_kept": share, "refusal": refusal}
             return story.ground.sampled(ADAPTER, seed=77), {"report": report, "seconds": clock.elapsed_s()}
         finally:
             base.remove_adapter(ADAPTER)

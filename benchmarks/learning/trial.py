@@ -3,8 +3,9 @@
     python -m benchmarks.learning.trial --people 2 --set ppo.kl_target=4 --set ppo.learning_rate=1e-4
 
 Each chats once with a real Attune (the base answers, nothing is learnt) and gives 100 pieces of feedback, which are
-kept; then an update runs in this process with the given settings and without a gate. One line of JSON a person: win
-rate over the base by the whole utility, by its style alone and by sense alone, and how far the policy went.
+kept; then an update runs in this process with the given settings. One line of JSON a person: win rate over the base by
+the whole utility, by its style alone and by sense alone, how far the policy went, and what the gate would say of it: a
+win rate of a version that is refused counts for nothing.
 """
 
 from __future__ import annotations
@@ -39,7 +40,7 @@ def main() -> None:
     for number in range(options.first, options.first + options.people):
         story = Story(ground, number, (PIECES,))
         story.only_talk(PIECES)
-        said, more = trained(story, options.algorithm, overrides=overrides)
+        said, more = trained(story, options.algorithm, overrides=overrides, gated=True)
         print(json.dumps(summary(ground, story, said) | _of_training(more)), flush=True)
 
 
@@ -71,6 +72,7 @@ def _of_training(more: dict[str, Any]) -> dict[str, Any]:
         "iterations": ppo.get("iterations"),
         "first": ppo.get("first"),
         "last": ppo.get("last"),
+        "gate": report.get("gate"),
         "seconds": more.get("seconds"),
     }
 

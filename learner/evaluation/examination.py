@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -15,7 +16,7 @@ from learner.monitor import Monitor
 from learner.policy.contexts import with_system
 from learner.policy.distance import kl_to_base, sample
 from learner.policy.rollouts import Rollout
-from learner.reward.features import uncentred
+from learner.reward.features import Array, uncentred
 from learner.reward.model import RewardModel
 from learner.snapshot import Snapshot
 
@@ -37,7 +38,8 @@ class Gated:
         self._adapter = adapter
         self._base, self._config, self._monitor, self._judge = base, config, monitor, judge
         texts = general_prompts("gate")[: config.gate.prompts]
-        self._contexts = [with_system(snapshot.system_prompt, text) for text in texts]
+        replies = config.gate.replies
+        self._contexts = [with_system(snapshot.system_prompt, text) for text in texts for _ in range(replies)]
         self._queries = [base.encode_chat(context) for context in self._contexts]
         monitor.report("gate", 0.0, {})
         monitor.seconds_left("gate")  # its budget begins here
@@ -63,8 +65,8 @@ class Gated:
         rollouts, statistics = self._answers(self._adapter)
         rate = gate.win_rate(
             self._judge,
-            uncentred(self._contexts, [r.reply for r in rollouts]),
-            uncentred(self._contexts, [r.reply for r in self._live_rollouts]),
+            self._features(rollouts),
+            self._features(self._live_rollouts),
             self._config.gate,
             self._config.seed,
         )
@@ -85,5 +87,11 @@ class Gated:
     def _answers(self, adapter: str | None) -> tuple[list[Rollout], ReplyStatistics]:
         ppo = self._config.ppo
         rollouts = sample(self._base, adapter, self._queries, ppo, self._config.seed)
-        kl = kl_to_base(self._base, adapter, rollouts, ppo.temperature) if adapter else 0.0
+        first = rollouts[:: self._config.gate.replies]  # of each prompt: enough for the distance, which takes time
+        kl = kl_to_base(self._base, adapter, first, ppo.temperature) if adapter else 0.0
         return rollouts, reply_statistics([r.reply for r in rollouts], kl)
+
+    def _features(self, rollouts: Sequence[Rollout]) -> Array:
+        """(prompts, replies, F)"""
+        found = uncentred(self._contexts, [r.reply for r in rollouts])
+        return found.reshape(-1, self._config.gate.replies, found.shape[-1])

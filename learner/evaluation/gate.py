@@ -54,14 +54,15 @@ def alpha_for_test(number: int, alpha: float) -> float:
 
 
 def win_rate(judge: RewardModel, candidate: Array, live: Array, config: GateConfig, seed: int) -> WinRate:
-    """`candidate` and `live` `(N, F)`: scaled features of both versions' replies to the same N prompts.
+    """`candidate` and `live` `(N, K, F)`: scaled features of K replies of each version to each of the same N prompts.
 
-    Each draw takes weights from the judge's posterior and prompts with replacement, and counts wins, ties half.
+    Each draw takes weights from the judge's posterior and prompts with replacement, and counts wins, ties half. Several
+    replies to a prompt make the bound tighter where what a version says to it varies.
     """
     rng = np.random.default_rng(seed)
     difference = candidate - live
     weights = judge.sample(config.posterior_draws, rng)  # (D, F)
-    wins = 0.5 * (1 + np.sign(weights @ difference.T))  # (D, N)
+    wins = 0.5 * (1 + np.sign(np.einsum("df,nkf->dnk", weights, difference))).mean(axis=-1)  # (D, N)
     drawn = rng.integers(len(difference), size=wins.shape)
     rates = np.take_along_axis(wins, drawn, axis=1).mean(axis=1)
     lower, upper = np.quantile(rates, [1 - config.confidence, config.confidence])

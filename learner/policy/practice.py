@@ -7,11 +7,7 @@ those of the base that spoke, and the clipped objective takes care of the rest. 
 
  1. score the replies to each prompt and go on with the two that are farthest apart
  2. advantages over whole replies, from the reward of their beginnings (critic.py) or of the two replies alone
- 3. one pass over minibatches, on the beginnings of the replies: clipped policy loss, and the likelihood of the better
-    reply at temperature 1 (self-imitation, Oh et al. 2018), unless it was cut off: how to end is a part of it
-
-The replies were sampled at a lower temperature than 1: imitating them also makes the policy surer of what the base
-finds likely.
+ 3. one pass over minibatches: clipped policy loss
 """
 
 from __future__ import annotations
@@ -32,14 +28,7 @@ from learner.policy.losses import clipped_policy_loss
 from learner.policy.micro_batches import MicroBatch
 from learner.policy.ppo import score_replies, train_ppo
 from learner.policy.rollouts import Rollout
-from learner.policy.sequences import (
-    SequenceBatch,
-    batch_sequences,
-    evaluate_policy,
-    logprobs_of_states,
-    response_states,
-    select,
-)
+from learner.policy.sequences import SequenceBatch, batch_sequences, evaluate_policy, select
 from learner.policy.steps import add_to, clipped_step, mean_metrics, policy_metrics
 from learner.policy.task import Context, History, Task
 
@@ -61,9 +50,8 @@ def train_ppo_from_base(
 class Chosen:
     """The best and the worst of what the base said to each prompt, next to each other."""
 
-    batch: SequenceBatch  # cut to `practice.tokens`
+    batch: SequenceBatch
     advantages: torch.Tensor  # (B, T)
-    imitated: torch.Tensor  # (B,) 1 for replies to be imitated, else 0
 
 
 def practise(
@@ -79,8 +67,8 @@ def practise(
     parameters = base.adapter_parameters(adapter)
     optimiser = torch.optim.AdamW(parameters, lr=config.learning_rate, eps=ppo.adam_epsilon, weight_decay=0.0)
     micro_batch = MicroBatch(config.micro_batch_size)
-    order = torch.randperm(len(chosen.imitated), generator=torch.Generator().manual_seed(seed)).to(base.device)
-    minibatches = order.split(config.minibatch_size)
+    order = torch.randperm(len(chosen.advantages), generator=torch.Generator().manual_seed(seed)).to(base.device)
+    minibatches = order.tensor_split(min(config.steps, len(order)))
     steps: list[dict[str, float]] = []
     for number, rows in enumerate(minibatches):
         if monitor.seconds_left("learning") <= 0:
@@ -112,14 +100,10 @@ def choose_replies(base: BaseModel, task: Task, settings: LearnerConfig) -> tupl
     kept = farthest_apart(scores.view(-1, config.replies), 2)
     rollouts, scores, values = [rollouts[i] for i in kept], scores[kept], values[kept]
     pairs = scores.view(-1, 2)
-    best = torch.nn.functional.one_hot(pairs.argmax(-1), 2).view(-1)
-    ended = torch.tensor([rollout.reply.finished for rollout in rollouts])
     advantages = _advantages([len(r.response) for r in rollouts], scores, values, ppo.gamma, lam)
-    batch = batch_sequences(
-        [r.query for r in rollouts], [r.response[: config.tokens] for r in rollouts], base.pad_id, base.device
-    )
+    batch = batch_sequences([r.query for r in rollouts], [r.response for r in rollouts], base.pad_id, base.device)
     metrics["practice/gap"] = float((pairs.amax(-1) - pairs.amin(-1)).mean())
-    return Chosen(batch, advantages[:, : config.tokens].to(base.device), (best * ended).to(base.device)), metrics
+    return Chosen(batch, advantages.to(base.device)), metrics
 
 
 def _spoken(base: BaseModel, context: Context, reply: Reply, longest: int) -> Rollout:
@@ -142,25 +126,19 @@ def _backward(
     base: BaseModel, adapter: str, chosen: Chosen, rows: torch.Tensor, settings: LearnerConfig, rows_at_once: int
 ) -> dict[str, float]:
     """Step 3: set the gradients of the minibatch `rows`; returns its metrics."""
-    config, ppo = settings.practice, settings.ppo
+    ppo = settings.ppo
     for parameter in base.adapter_parameters(adapter):
         parameter.grad = None
-    normaliser = len(rows) * config.tokens
+    normaliser = len(rows) * ppo.response_tokens
     totals: dict[str, float] = {}
     for part in rows.split(rows_at_once):
         batch = select(chosen.batch, part)
         mask = batch.response_mask
         with torch.no_grad():
             old_logprobs = evaluate_policy(base, None, batch, ppo.temperature).logprobs
-        with base.using(adapter):
-            states = response_states(base, batch)
-            logprobs = logprobs_of_states(base, states, batch, ppo.temperature)
-            untempered = logprobs_of_states(base, states, batch, 1.0)
-        policy = clipped_policy_loss(
-            logprobs, old_logprobs, chosen.advantages[part, : mask.shape[1]], mask, ppo.clip_range, normaliser
-        )
-        imitation = -(untempered * mask * chosen.imitated[part][:, None]).sum() / (normaliser / 2)
-        (policy.loss + config.imitation_coef * imitation).backward()
-        found = policy_metrics(policy, len(part) / len(rows))
-        add_to(totals, found | {"loss/imitation": float(imitation.detach())})
+        logprobs = evaluate_policy(base, adapter, batch, ppo.temperature).logprobs
+        advantages = chosen.advantages[part, : mask.shape[1]]
+        policy = clipped_policy_loss(logprobs, old_logprobs, advantages, mask, ppo.clip_range, normaliser)
+        policy.loss.backward()
+        add_to(totals, policy_metrics(policy, len(part) / len(rows)))
     return totals

@@ -47,7 +47,7 @@ def feedback_of_somebody_who_likes_it_short(home: Home) -> list[str]:
     # Small numbers: this test is about dying, not about learning.
     overrides = {
         "base_replies": 1, "practice.prompts": 4, "practice.replies": 2, "ppo.response_tokens": 24,
-        "ppo.iterations": 50, "gate.prompts": 8,
+        "ppo.iterations": 50, "gate.prompts": 8, "gate.replies": 1,
     }  # fmt: skip
     store.set_home_setting("learner", overrides)
     store.update_settings(me.id, {"learning": False})  # nothing is learnt unless it is asked for

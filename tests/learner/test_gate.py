@@ -48,16 +48,27 @@ def test_a_sure_judge_counts_wins_and_ties_half() -> None:
     live = np.zeros((4, len(FEATURE_NAMES)))
     candidate = live.copy()
     candidate[:, 0] = [1, 1, 0, -1]  # two wins, a tie, a loss
-    rate = gate.win_rate(certain_judge(), candidate, live, CONFIG, seed=0)
+    rate = gate.win_rate(certain_judge(), candidate[:, None], live[:, None], CONFIG, seed=0)
     assert rate.mean == pytest.approx(2.5 / 4)
     assert rate.lower < rate.mean
+
+
+def test_replies_to_the_same_prompt_count_as_one_prompt() -> None:
+    live = np.zeros((64, 2, len(FEATURE_NAMES)))
+    candidate = live.copy()
+    candidate[:40, :, 0], candidate[40:, :, 0] = 1, -1
+    twice = gate.win_rate(certain_judge(), candidate, live, CONFIG, seed=0)
+    assert twice == gate.win_rate(certain_judge(), candidate[:, :1], live[:, :1], CONFIG, seed=0)
+    candidate[:, 1, 0] = -1  # the second reply always loses
+    assert gate.win_rate(certain_judge(), candidate, live, CONFIG, seed=0).mean == pytest.approx(40 / 128)
 
 
 def test_the_bounds_are_those_of_the_binomial_when_the_judge_is_sure() -> None:
     live = np.zeros((64, len(FEATURE_NAMES)))
     candidate = live.copy()
     candidate[:40, 0], candidate[40:, 0] = 1, -1
-    rate = gate.win_rate(certain_judge(), candidate, live, replace(CONFIG, posterior_draws=20_000), seed=0)
+    many = replace(CONFIG, posterior_draws=20_000)
+    rate = gate.win_rate(certain_judge(), candidate[:, None], live[:, None], many, seed=0)
     reach = 1.645 * math.sqrt(40 / 64 * 24 / 64 / 64)
     assert rate.lower == pytest.approx(40 / 64 - reach, abs=0.01)
     assert rate.upper == pytest.approx(40 / 64 + reach, abs=0.01)
@@ -67,7 +78,7 @@ def test_an_unsure_judge_lets_nothing_through() -> None:
     judge = fit(build_design([], {}))  # the prior alone
     live = np.zeros((64, len(FEATURE_NAMES)))
     candidate = np.ones_like(live)
-    rate = gate.win_rate(judge, candidate, live, CONFIG, seed=0)
+    rate = gate.win_rate(judge, candidate[:, None], live[:, None], CONFIG, seed=0)
     assert rate.lower < 0.5
     assert "not shown to be better" in (gate.is_better(rate, CONFIG) or "")
 

@@ -56,6 +56,7 @@ SMALL = Setting(
         "ppo.response_tokens": 40,
         "ppo.learning_rate": 3e-4,
         "gate.prompts": 48,
+        "gate.replies": 1,
         # Replies this short differ little, so the judge stays unsure; the strict gate is the full test's to show.
         "gate.confidence": 0.6,
     },

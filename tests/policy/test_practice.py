@@ -24,9 +24,7 @@ TEXTS = ("Hello!", "What is the time in Paris now?", "Sing.", "Why?")
 PROMPTS: list[Context] = [[Turn("user", text)] for text in TEXTS]
 REPLIES = 4
 PPO = PPOConfig(response_tokens=64, prefix_tokens=4, missing_eos_penalty=0.0)
-CONFIG = LearnerConfig(
-    ppo=PPO, practice=PracticeConfig(replies=REPLIES, tokens=64, minibatch_size=8, imitation_coef=0.0)
-)
+CONFIG = LearnerConfig(ppo=PPO, practice=PracticeConfig(replies=REPLIES, steps=1))
 
 
 def said(base: BaseModel) -> list[tuple[Context, Sequence[Reply]]]:
@@ -103,35 +101,11 @@ def test_the_better_replies_become_likelier_than_the_worse(policy: BaseModel) ->
     assert min(gains) > 0
 
 
-def test_only_the_beginning_of_a_reply_is_trained_on(policy: BaseModel) -> None:
-    config = replace(CONFIG, practice=replace(CONFIG.practice, tokens=2, imitation_coef=1.0))
-    states = []
-    for end in (" one two three four", " four three two one"):
-        replies = [Reply(f"{begin}{end}") for begin in ("Good morning", "Bad evening", "Now then", "So what")]
-
-        def prefers(contexts: Sequence[Context], replies: Sequence[Reply]) -> np.ndarray:
-            return np.array([float(r.text.startswith("Good")) for r in replies])
-
-        task = Task(PROMPTS, prefers, None, said=[(prompt, replies) for prompt in PROMPTS])
-        fresh = policy.adapter_state("policy")
-        practise(policy, "policy", task, config, Unlimited(), 0)
-        states.append(policy.adapter_state("policy"))
-        policy.set_adapter_state("policy", fresh)
-    for name in states[0]:
-        assert torch.allclose(states[0][name], states[1][name], atol=1e-6)
-
-
-@pytest.mark.parametrize(("imitation_coef", "finished"), [(0.0, True), (0.5, True), (0.5, False)])
-def test_without_a_preference_only_imitation_of_whole_replies_moves_the_weights(
-    policy: BaseModel, imitation_coef: float, finished: bool
-) -> None:
-    config = replace(CONFIG, practice=replace(CONFIG.practice, imitation_coef=imitation_coef))
+def test_without_a_preference_nothing_moves(policy: BaseModel) -> None:
     before = lora.state_sha256(policy.adapter_state("policy"))
-    heard = [(prompt, [Reply(r.text, finished) for r in replies]) for prompt, replies in said(policy)]
-    metrics = practise(policy, "policy", Task(PROMPTS, indifferent, None, said=heard), config, Unlimited(), 0)
+    metrics = practise(policy, "policy", Task(PROMPTS, indifferent, None, said=said(policy)), CONFIG, Unlimited(), 0)
     assert metrics["practice/gap"] == 0.0
-    moved = lora.state_sha256(policy.adapter_state("policy")) != before
-    assert moved is (imitation_coef > 0 and finished)
+    assert lora.state_sha256(policy.adapter_state("policy")) == before
 
 
 def test_micro_batches_change_nothing(policy: BaseModel) -> None:
@@ -139,7 +113,7 @@ def test_micro_batches_change_nothing(policy: BaseModel) -> None:
     fresh = policy.adapter_state("policy")
     states = []
     for rows in (8, 3):
-        config = replace(CONFIG, practice=replace(CONFIG.practice, micro_batch_size=rows, imitation_coef=0.1))
+        config = replace(CONFIG, practice=replace(CONFIG.practice, micro_batch_size=rows))
         practise(policy, "policy", task, config, Unlimited(), 0)
         states.append(policy.adapter_state("policy"))
         policy.set_adapter_state("policy", fresh)
@@ -158,3 +132,10 @@ def test_without_time_nothing_is_practised(policy: BaseModel) -> None:
     history = train_ppo_from_base(policy, "policy", task, CONFIG, NoTime(), 0)
     assert history[0]["practice/steps"] == 0
     assert lora.state_sha256(policy.adapter_state("policy")) == before
+
+
+@pytest.mark.parametrize(("steps", "taken"), [(3, 3), (50, 2 * len(PROMPTS))])
+def test_the_pass_has_as_many_steps_as_asked_and_each_a_reply(policy: BaseModel, steps: int, taken: int) -> None:
+    config = replace(CONFIG, practice=replace(CONFIG.practice, steps=steps))
+    task = Task(PROMPTS, many_letters, many_letters, said=said(policy))
+    assert practise(policy, "policy", task, config, Unlimited(), 0)["practice/steps"] == taken
