@@ -25,7 +25,7 @@ from learner.modeling.base import BaseModel
 from learner.modeling.decode import SamplingSettings
 from learner.modeling.loading import load_base
 from learner.policy.rollouts import sample_replies
-from learner.policy.sequences import batch_sequences, evaluate_policy
+from learner.policy.sequences import batch_sequences, logprobs_of_states
 
 SEED = 20261122
 PROMPTS = 176  # of the project's own, drawn from all kinds
@@ -127,26 +127,22 @@ def measure(
 ) -> tuple[list[float], npt.NDArray[np.float16]]:
     """Of each response under the plain base: mean log-probability of its tokens, mean hidden states `(B, layers, H)`.
 
-    `layers` are depths as shares of all layers.
+    `layers` are depths as shares of all layers (0.5: what comes out of the block after the first half), below 1.
     """
     batch = batch_sequences(queries, responses, base.pad_id, base.device)
-    states: list[list[torch.Tensor]] = [[] for _ in queries]
-
-    def keep(module: object, inputs: object, output: torch.Tensor | tuple[torch.Tensor, ...]) -> None:
-        hidden = output[0] if isinstance(output, tuple) else output
+    inputs = {name: getattr(batch, name) for name in ("input_ids", "attention_mask", "position_ids")}
+    out = base.hidden_states(**inputs, use_cache=False, output_hidden_states=True)
+    rows = batch.response_mask.nonzero()[:, 0]
+    last = out.last_hidden_state[rows, batch.predictor[batch.response_mask]]
+    logprobs = logprobs_of_states(base, last, batch, temperature=1.0)
+    means = (logprobs.sum(-1) / batch.response_mask.sum(-1)).tolist()
+    blocks = len(out.hidden_states) - 1  # the first one is of the embeddings
+    kept = np.zeros((len(queries), len(layers), last.shape[-1]), dtype=np.float16)
+    for i, share in enumerate(layers):
+        states = out.hidden_states[round(share * blocks) + 1].float()
         for row, (query, response) in enumerate(zip(queries, responses, strict=True)):
-            states[row].append(hidden[row, len(query) : len(query) + len(response)].float().mean(0))
-
-    blocks = base.model.get_decoder().layers
-    hooks = [blocks[round(share * len(blocks))].register_forward_hook(keep) for share in layers]
-    try:
-        logprobs = evaluate_policy(base, None, batch, temperature=1.0).logprobs
-    finally:
-        for hook in hooks:
-            hook.remove()
-    means = [float(x) for x in logprobs.sum(-1) / batch.response_mask.sum(-1)]
-    kept = torch.stack([torch.stack(row) for row in states]).cpu().numpy() if layers else np.zeros((len(queries), 0, 0))
-    return means, kept.astype(np.float16)
+            kept[row, i] = states[row, len(query) : len(query) + len(response)].mean(0).cpu().numpy()
+    return means, kept
 
 
 if __name__ == "__main__":
