@@ -80,7 +80,9 @@ class PPOConfig:
     kl_tolerance: float = 1 / 3  # off target by more than this share moves the coefficient
     kl_factor: float = 1.5  # Ziegler's horizon of 10,000 episodes would never move at this size
     reward_clip: float = 3.0  # population standard deviations of the base's replies
-    missing_eos_penalty: float = 0.3  # "EOS trick" of lm-hpd, where it is 1: whether an end matters is for the person
+    # "EOS trick" of lm-hpd, where it is 1: whether an end matters is for the person. At least so much; PPO's first pass
+    # finds out how much it takes (advantages.py, `missing_end_penalty`).
+    missing_eos_penalty: float = 0.3
     pessimism: float = 0.5  # standard deviations of the posterior subtracted from the reward
     max_kl_step: float = 0.02  # an epoch stops when mean 0.5 (new - old)^2 exceeds it
     # Mean |dlogp| of a token between sampler and trainer. bfloat16 rounds by 0.02-0.04 (measured; 1e-6 in float32),

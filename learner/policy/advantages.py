@@ -95,6 +95,19 @@ def farthest_apart(scores: torch.Tensor, count: int) -> list[int]:
     return found
 
 
+def missing_end_penalty(scores: torch.Tensor, ended: torch.Tensor, least: float) -> float:
+    """The penalty of a reply without an end with which, within prompts, having an end is not what scores lower.
+
+    `scores` and `ended` are `(P, K)`. Least squares of centred scores on centred ends: with it their covariance
+    is 0 or more, so that to first order the policy does not learn to end less often. At least `least`.
+    """
+    centred = ended.float() - ended.float().mean(dim=1, keepdim=True)
+    spread = float((centred**2).sum())
+    if spread == 0.0:
+        return least
+    return max(least, -float((centred * scores).sum()) / spread)
+
+
 def sampler_correction(
     logprobs: torch.Tensor, sampler_logprobs: torch.Tensor, mask: torch.Tensor, max_weight: float
 ) -> torch.Tensor:

@@ -64,10 +64,17 @@ class Scored:
 
 
 def train_ppo(
-    base: BaseModel, adapter: str, task: Task, settings: LearnerConfig, monitor: Monitor, seed: int
+    base: BaseModel,
+    adapter: str,
+    task: Task,
+    settings: LearnerConfig,
+    monitor: Monitor,
+    seed: int,
+    expected_s: float = 0.0,
 ) -> History:
     """Improve `adapter` in place until the iterations or the time are used up; returns each iteration's metrics.
 
+    No iteration begins that would take longer than there is time: the first is expected to take `expected_s`.
     Where the last iteration was farther from the base than the KL target allows, the adapter's change is scaled back.
     Raises LearningError where sampler and trainer disagree or a loss is not finite, and whatever the monitor raises.
     """
@@ -84,7 +91,7 @@ def train_ppo(
     generator = torch.Generator().manual_seed(seed)
     seeds = random.Random(seed)
     history: History = []
-    slowest_s = 0.0
+    slowest_s = expected_s
 
     for iteration in range(config.iterations):
         if monitor.seconds_left("learning") < slowest_s:

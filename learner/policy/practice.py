@@ -5,7 +5,8 @@ update scores them anew. Eight replies to each of many prompts thus cost an upda
 still the base they are on-policy. Where a warm start has moved it the ratio says by how much: old log-probabilities are
 those of the base that spoke, and the clipped objective takes care of the rest. In order, with ppo.py's steps:
 
- 1. score the replies to each prompt and go on with the two that are farthest apart
+ 1. score the replies to each prompt, less as much for a missing end as keeps ends from being unlearnt, and go on with
+    the two that are farthest apart
  2. advantages over whole replies, from the reward of their beginnings (critic.py) or of the two replies alone
  3. one pass over minibatches: clipped policy loss
 """
@@ -21,7 +22,13 @@ from data.types import Reply
 from learner.config import LearnerConfig
 from learner.modeling.base import BaseModel
 from learner.monitor import Monitor
-from learner.policy.advantages import farthest_apart, generalised_advantage_estimation, token_rewards, whiten
+from learner.policy.advantages import (
+    farthest_apart,
+    generalised_advantage_estimation,
+    missing_end_penalty,
+    token_rewards,
+    whiten,
+)
 from learner.policy.critic import prefix_values
 from learner.policy.distance import keep_near
 from learner.policy.losses import clipped_policy_loss
@@ -37,10 +44,15 @@ def train_ppo_from_base(
     base: BaseModel, adapter: str, task: Task, config: LearnerConfig, monitor: Monitor, seed: int
 ) -> History:
     """`practise`, where the base's replies are given, then on-policy iterations as long as there is time."""
+    ppo = config.ppo
     if not task.said:
         return train_ppo(base, adapter, task, config, monitor, seed)
     first = practise(base, adapter, task, config, monitor, seed)
-    then = train_ppo(base, adapter, task, config, monitor, seed)
+    # Per reply an epoch of PPO takes about as long as the first pass, and as long again to sample and to measure.
+    a_reply_s = first["time/iteration_s"] / (2 * len(task.said))
+    expected_s = 2 * ppo.prompts_per_iteration * ppo.replies_trained * ppo.epochs * a_reply_s
+    settings = replace(config, ppo=replace(ppo, missing_eos_penalty=first["practice/missing_eos_penalty"]))
+    then = train_ppo(base, adapter, task, settings, monitor, seed, expected_s)
     if not then:  # PPO's iterations see how far the policy has gone; without any it is measured here
         first["objective/kl"] = keep_near(base, adapter, task.prompts[: config.warm_start.kl_prompts], config.ppo, seed)
     return [first, *then]
@@ -91,7 +103,13 @@ def choose_replies(base: BaseModel, task: Task, settings: LearnerConfig) -> tupl
     longest = ppo.response_tokens
     contexts = [context for context, replies in task.said for _ in replies]
     rollouts = [_spoken(base, context, reply, longest) for context, replies in task.said for reply in replies]
-    scores, metrics = score_replies(contexts, rollouts, task.reward, ppo)
+    scores, metrics = score_replies(contexts, rollouts, task.reward, replace(ppo, missing_eos_penalty=0.0))
+    ended = torch.tensor([r.reply.finished for r in rollouts])
+    penalty = missing_end_penalty(
+        scores.view(-1, config.replies), ended.view(-1, config.replies), ppo.missing_eos_penalty
+    )
+    scores = scores - penalty * ~ended
+    metrics["practice/missing_eos_penalty"] = penalty
     if task.prefix_reward is not None:
         values, lam = prefix_values(base, contexts, rollouts, scores, task.prefix_reward, ppo), ppo.prefix_lam
     else:  # the mean of the prompt's replies, for all of a reply

@@ -13,6 +13,7 @@ from learner.policy.advantages import (
     generalised_advantage_estimation,
     leave_one_out,
     masked_mean,
+    missing_end_penalty,
     sampler_correction,
     token_rewards,
     whiten,
@@ -155,3 +156,14 @@ def test_no_other_choice_of_replies_has_a_larger_variance() -> None:
 def test_replies_that_cannot_be_chosen(count: int) -> None:
     with pytest.raises(ValueError, match="2 to 4"):
         farthest_apart(torch.zeros(1, 4), count)
+
+
+def test_the_penalty_of_a_missing_end_by_hand() -> None:
+    # Prompt 1: those that ended score 1 and 2, the others 4 and 5; prompt 2: all ended, which says nothing.
+    scores = torch.tensor([[1.0, 2.0, 4.0, 5.0], [9.0, 0.0, 3.0, 1.0]])
+    ended = torch.tensor([[True, True, False, False], [True, True, True, True]])
+    assert missing_end_penalty(scores, ended, least=0.3) == pytest.approx(3.0)  # the difference of their means
+    penalised = (scores - 3.0 * ~ended)[0]
+    assert penalised[:2].mean() == penalised[2:].mean()
+    assert missing_end_penalty(-scores, ended, least=0.3) == 0.3  # ends score higher already
+    assert missing_end_penalty(scores[1:], ended[1:], least=0.3) == 0.3

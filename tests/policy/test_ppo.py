@@ -222,19 +222,30 @@ def test_values_only_warm_up_moves_no_policy(policy: BaseModel) -> None:
     assert lora.state_sha256(policy.adapter_state("policy")) == before
 
 
+class Short(Unlimited):
+    """25 seconds, of which every look at the clock takes 10."""
+
+    clock = 0.0
+
+    def elapsed_s(self) -> float:
+        self.clock += 10
+        return self.clock
+
+    def seconds_left(self, budget: str) -> float:
+        return 25 - self.clock
+
+
 def test_the_time_budget_ends_ppo_between_iterations(policy: BaseModel) -> None:
-    class Short(Unlimited):
-        clock = 0.0
-
-        def elapsed_s(self) -> float:
-            self.clock += 10
-            return self.clock
-
-        def seconds_left(self, budget: str) -> float:
-            return 25 - self.clock
-
     history = train(policy, many_words, replace(CONFIG, iterations=50), Short())
     assert len(history) == 1
+
+
+def test_no_iteration_begins_that_is_expected_to_take_longer_than_there_is_time(policy: BaseModel) -> None:
+    task = Task(PROMPTS, many_words, prefix_reward=many_words)
+    before = lora.state_sha256(policy.adapter_state("policy"))
+    assert train_ppo(policy, "policy", task, LearnerConfig(ppo=CONFIG), Short(), 0, expected_s=26.0) == []
+    assert lora.state_sha256(policy.adapter_state("policy")) == before
+    assert train_ppo(policy, "policy", task, LearnerConfig(ppo=CONFIG), Short(), 0, expected_s=24.0)
 
 
 def test_the_warm_start_imitates_and_is_scaled_back_to_its_limit(policy: BaseModel) -> None:

@@ -15,10 +15,11 @@ from learner.modeling import lora
 from learner.modeling.base import BaseModel
 from learner.modeling.decode import SamplingSettings
 from learner.monitor import Unlimited
+from learner.policy import practice
 from learner.policy.practice import practise, train_ppo_from_base
 from learner.policy.rollouts import sample_replies
 from learner.policy.sequences import batch_sequences, evaluate_policy
-from learner.policy.task import Context, Task
+from learner.policy.task import Context, History, Task
 
 TEXTS = ("Hello!", "What is the time in Paris now?", "Sing.", "Why?")
 PROMPTS: list[Context] = [[Turn("user", text)] for text in TEXTS]
@@ -139,3 +140,26 @@ def test_the_pass_has_as_many_steps_as_asked_and_each_a_reply(policy: BaseModel,
     config = replace(CONFIG, practice=replace(CONFIG.practice, steps=steps))
     task = Task(PROMPTS, many_letters, many_letters, said=said(policy))
     assert practise(policy, "policy", task, config, Unlimited(), 0)["practice/steps"] == taken
+
+
+def likes_no_end(contexts: Sequence[Context], replies: Sequence[Reply]) -> np.ndarray:
+    return np.array([0.001 * len(r.text) + 2.0 * (not r.finished) for r in replies])
+
+
+def test_who_likes_it_long_is_not_given_replies_without_an_end(
+    policy: BaseModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Long replies are cut at the limit: the penalty takes back what they score more, in later iterations too."""
+    replies = [Reply("Yes, it is."), Reply("No."), Reply("It may be so, and", False), Reply("Some say it, and", False)]
+    task = Task(PROMPTS, likes_no_end, None, said=[(prompt, replies) for prompt in PROMPTS])
+    given: list[LearnerConfig] = []
+
+    def later(base: BaseModel, adapter: str, task: Task, config: LearnerConfig, *rest: object) -> History:
+        given.append(config)
+        return [{"objective/kl": 0.0}]
+
+    monkeypatch.setattr(practice, "train_ppo", later)
+    first, _ = train_ppo_from_base(policy, "policy", task, CONFIG, Unlimited(), 0)
+    assert first["practice/missing_eos_penalty"] == pytest.approx(2.0, abs=0.02)
+    assert given[0].ppo.missing_eos_penalty == first["practice/missing_eos_penalty"]
+    assert first["practice/gap"] < 0.1  # what is left to learn is a matter of letters
