@@ -20,6 +20,10 @@ Algorithm = Literal["ppo", "reinforce", "dpo", "none"]
 class LoraSettings:
     rank: int = 8  # "LoRA without regret": small ranks carry the few bits that preferences hold
     alpha: float = 32.0  # scaling is alpha / rank; same source
+    # What is trained of it: the last layers, as a share of all, and with A or B alone (LoRA-FA, Zhang et al. 2023). The
+    # rest stays as it begins, B = 0: no change.
+    trained_layers: float = 1.0
+    train_a: bool = True
 
     @property
     def scaling(self) -> float:
@@ -35,7 +39,9 @@ class WarmStartConfig:
     max_steps: int = 8  # optimiser steps; 8 at 3e-4 reached 12.5 nats, which is too far
     check_every: int = 4  # steps; measuring loss and distance takes as long as two of them
     batch_size: int = 8  # demonstrations a step
-    kl_limit: float = 3.0  # nats a reply on held-out prompts: stop beyond it, and leave the rest to PPO
+    # Nats a reply on held-out prompts: stop beyond it, and leave the rest to PPO, which gains more for each of them
+    # (docs/log.md). It was 3.
+    kl_limit: float = 1.0
     max_perplexity_increase: float = 0.015  # of neutral text: half of what the gate allows, for PPO needs some of it
     held_out_share: float = 0.2  # of the demonstrations, for early stopping
     min_demonstrations: int = 4
@@ -99,16 +105,19 @@ class PPOConfig:
 
 @dataclass(frozen=True)
 class PracticeConfig:
-    """PPO's first pass, over the best and the worst of what the base says (learner/policy/practice.py)."""
+    """PPO's first step, on the best and the worst of what the base says (learner/policy/practice.py)."""
 
-    prompts: int = 96  # at most; 0 leaves it out
+    # At most; 0 leaves it out. From 48 on the step's direction gets no better (docs/log.md).
+    prompts: int = 48
     replies: int = 8  # of the base to each prompt: the best and the worst are 2.8 standard deviations apart
-    # Of the learning budget, at most, for replies that the store does not have yet. Best and worst of eight to one more
-    # prompt cost six seconds to sample and to train on; 16 rollouts of an iteration, 90.
+    # Of the learning budget, at most, for replies that the store does not have yet.
     sampling_share: float = 0.45
-    learning_rate: float = 6e-4
-    steps: int = 8  # minibatches; Adam moves as far on few replies as on many, but more of that is noise
-    micro_batch_size: int = 6  # replies that are on the device at once; memory only, not the result
+    minibatch_size: int = 8  # replies whose gradients are added before their squares tell the noise
+    micro_batch_size: int = 8  # replies that are on the device at once; memory only, not the result
+    damping: float = 0.01  # of the natural gradient, as a share of the typical second moment
+    kl_target: float = 4.0  # nats a reply to the base, warm start included
+    first_length: float = 4e-3  # of the step, in weights; about two nats
+    kl_prompts: int = 16  # prompts on which the distance is measured
 
 
 @dataclass(frozen=True)
@@ -169,7 +178,9 @@ class WatchConfig:
 
 @dataclass(frozen=True)
 class LearnerConfig:
-    lora: LoraSettings = field(default_factory=LoraSettings)
+    # The gradient of earlier layers is nearly all noise: for the same distance from the base the last third of them
+    # gains half as much reward again as all of them, and the backward pass ends there (docs/log.md).
+    lora: LoraSettings = LoraSettings(trained_layers=1 / 3, train_a=False)
     warm_start: WarmStartConfig = field(default_factory=WarmStartConfig)
     algorithm: Algorithm = "ppo"
     practice: PracticeConfig = field(default_factory=PracticeConfig)

@@ -12,7 +12,7 @@ It reads nothing else and writes nothing: the same function runs in the worker, 
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Literal
 
 from data.types import FeedbackUse
@@ -68,7 +68,7 @@ def _update(snapshot: Snapshot, base: BaseModel, config: LearnerConfig, monitor:
 
     # 3. and 4. warm start, policy optimisation
     start = snapshot.live if config.start_from == "live" and snapshot.live else None
-    settings = start[1] if start else config.lora
+    settings = replace(config.lora, rank=start[1].rank, alpha=start[1].alpha) if start else config.lora
     base.add_adapter(CANDIDATE, settings, start[0] if start else None, config.seed)
     trained = improve(CANDIDATE, snapshot, taste.reward, taste.prefix_reward, base, config, monitor, report)
 

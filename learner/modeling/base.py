@@ -9,6 +9,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -123,8 +124,11 @@ class BaseModel:
     def _adapters_changed(self) -> None:
         """PEFT has just changed what is active and what requires gradients."""
         self._tuner_layers = [m for m in self.model.modules() if isinstance(m, BaseTunerLayer)]
-        for key, parameter in self.model.named_parameters():
-            parameter.requires_grad_("lora_" in key)
+        for parameter in self.model.parameters():
+            parameter.requires_grad_(False)
+        for name in self._settings:
+            for parameter in self.adapter_parameters(name):
+                parameter.requires_grad_(True)
         self.model.eval()  # new layers come in training mode, where a base's own dropout would be on
         self.use(None)
 
@@ -150,8 +154,16 @@ class BaseModel:
 
     def adapter_parameters(self, name: str) -> list[nn.Parameter]:
         """The weights that training may change, in a fixed order."""
-        marked = f".{name}."
-        return [p for key, p in self._wrapped().named_parameters() if "lora_" in key and marked in key]
+        return [
+            parameter
+            for key, parameter in self._wrapped().named_parameters()
+            if "lora_" in key and f".{name}." in key and lora.is_trained(key, self._settings[name], self.layers)
+        ]
+
+    @cached_property
+    def layers(self) -> int:
+        """How many blocks the linear layers are in."""
+        return 1 + max(lora.layer_of(path) for path in self.spec.linear_shapes)
 
     def adapter_targets(self) -> list[str]:
         """Names of the linear layers that an adapter sits on, as PEFT's configuration lists them."""

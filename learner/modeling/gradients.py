@@ -69,7 +69,7 @@ class _Adapted(Function):
     @staticmethod
     def backward(ctx: Any, grad: torch.Tensor) -> Gradients:
         x, a, b, inner = ctx.saved_tensors
-        grad_x, grad_a, grad_b = _gradients(ctx.projection, x, a, b, inner, grad, ctx.needs_input_grad[0])
+        grad_x, grad_a, grad_b = _gradients(ctx.projection, x, a, b, inner, grad, *ctx.needs_input_grad[:2])
         return grad_x.to(ctx.dtype) if grad_x is not None else None, grad_a, grad_b, None
 
 
@@ -92,15 +92,17 @@ def _gradients(
     inner: torch.Tensor | None,
     grad: torch.Tensor,
     of_x: bool,
+    of_a: bool,
 ) -> Gradients:
-    """Float32 gradients of x (None where not `of_x`), A and B (None without an adapter)."""
+    """Float32 gradients of x (None where not `of_x`), A (None where not `of_a`) and B (None without an adapter)."""
     grad_x = projection.input_gradient(grad) if of_x else None
     if x is None or a is None or b is None or inner is None:
         return grad_x, None, None
-    grad_inner = grad @ b.T
-    if grad_x is not None:
+    grad_inner = grad @ b.T if of_x or of_a else None
+    if grad_x is not None and grad_inner is not None:
         grad_x.addmm_(grad_inner, a.T)
-    return grad_x, (grad_inner.T @ x.float()).T, inner.T @ grad
+    grad_a = (grad_inner.T @ x.float()).T if of_a and grad_inner is not None else None
+    return grad_x, grad_a, inner.T @ grad
 
 
 class _RMSNorm(Function):
@@ -140,7 +142,9 @@ class _Gated(Function):
         gate, up = gate_up.float().chunk(2, dim=-1)
         risen = torch.sigmoid(gate)
         swish = gate * risen
-        grad_x, grad_a, grad_b = _gradients(ctx.projection, swish * up, a, b, inner, grad, True)
+        grad_x, grad_a, grad_b = _gradients(
+            ctx.projection, swish * up, a, b, inner, grad, True, ctx.needs_input_grad[1]
+        )
         assert grad_x is not None
         slope = risen.mul_(1 - swish).add_(swish)  # of gate * sigmoid(gate)
         grad_up = grad_x * swish

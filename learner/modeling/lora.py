@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from pathlib import Path
 
 import torch
@@ -35,6 +36,17 @@ def peft_config(settings: LoraSettings, inference: bool = False) -> LoraConfig:
         task_type="CAUSAL_LM",
         inference_mode=inference,
     )
+
+
+def layer_of(path: str) -> int:
+    """The number of the block that a weight is in, the first number in its path; 0 where there is none."""
+    return next((int(part) for part in path.split(".") if part.isdecimal()), 0)
+
+
+def is_trained(path: str, settings: LoraSettings, layers: int) -> bool:
+    """Whether training may change this weight of an adapter on a model of `layers` blocks. The last one always is."""
+    first = min(layers - 1, layers - math.ceil(settings.trained_layers * layers))
+    return layer_of(path) >= first and (settings.train_a or ".lora_B." in path)
 
 
 def adapter_state(model: nn.Module, name: str) -> State:

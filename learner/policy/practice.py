@@ -1,18 +1,22 @@
-"""PPO's first pass: it learns from the best and the worst of what the base itself says.
+"""PPO's first step: it learns from the best and the worst of what the base itself says.
 
 The base's replies to a prompt are the same for every update and every person, so they are sampled once and kept; each
-update scores them anew. Eight replies to each of many prompts thus cost an update no sampling, and where the policy is
-still the base they are on-policy. Where a warm start has moved it the ratio says by how much: old log-probabilities are
-those of the base that spoke, and the clipped objective takes care of the rest. In order, with ppo.py's steps:
+update scores them anew. Where the policy is the base they are on-policy: every ratio is 1 and nothing is clipped. So
+all of them are read there, and then one step is taken, as long as the KL allows: a natural gradient in a trust region
+(Schulman et al. 2015). Smaller steps on the same replies were worse: after the first few, clipping holds fast the very
+tokens that matter, and the rest of the distance goes into noise (docs/log.md). In order, with ppo.py's steps:
 
  1. score the replies to each prompt, less as much for a missing end as keeps ends from being unlearnt, and go on with
     the two that are farthest apart
  2. advantages over whole replies, from the reward of their beginnings (critic.py) or of the two replies alone
- 3. one pass over minibatches: clipped policy loss
+ 3. the gradient of PPO's objective on all of them, at the base
+ 4. from where the warm start has come to, one step in its natural direction (natural.py), to `kl_target`
 """
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 
@@ -20,6 +24,7 @@ import torch
 
 from data.types import Reply
 from learner.config import LearnerConfig
+from learner.modeling import lora
 from learner.modeling.base import BaseModel
 from learner.monitor import Monitor
 from learner.policy.advantages import (
@@ -30,14 +35,18 @@ from learner.policy.advantages import (
     whiten,
 )
 from learner.policy.critic import prefix_values
-from learner.policy.distance import keep_near
+from learner.policy.distance import sampled_kl
 from learner.policy.losses import clipped_policy_loss
 from learner.policy.micro_batches import MicroBatch
+from learner.policy.natural import NaturalGradient
 from learner.policy.ppo import score_replies, train_ppo
 from learner.policy.rollouts import Rollout
 from learner.policy.sequences import SequenceBatch, batch_sequences, evaluate_policy, select
-from learner.policy.steps import add_to, clipped_step, mean_metrics, policy_metrics
-from learner.policy.task import Context, History, Task
+from learner.policy.steps import add_to, mean_metrics, policy_metrics
+from learner.policy.task import Context, History, LearningError, Task
+
+MOST_LENGTHS = 4  # of the step that are tried; each is a round of replies to measure the distance by
+KL_TOLERANCE = 1.25  # near enough to the target
 
 
 def train_ppo_from_base(
@@ -48,13 +57,11 @@ def train_ppo_from_base(
     if not task.said:
         return train_ppo(base, adapter, task, config, monitor, seed)
     first = practise(base, adapter, task, config, monitor, seed)
-    # Per reply an epoch of PPO takes about as long as the first pass, and as long again to sample and to measure.
+    # Per reply an epoch of PPO takes about as long as the first step, and as long again to sample and to measure.
     a_reply_s = first["time/iteration_s"] / (2 * len(task.said))
     expected_s = 2 * ppo.prompts_per_iteration * ppo.replies_trained * ppo.epochs * a_reply_s
     settings = replace(config, ppo=replace(ppo, missing_eos_penalty=first["practice/missing_eos_penalty"]))
     then = train_ppo(base, adapter, task, settings, monitor, seed, expected_s)
-    if not then:  # PPO's iterations see how far the policy has gone; without any it is measured here
-        first["objective/kl"] = keep_near(base, adapter, task.prompts[: config.warm_start.kl_prompts], config.ppo, seed)
     return [first, *then]
 
 
@@ -69,32 +76,77 @@ class Chosen:
 def practise(
     base: BaseModel, adapter: str, task: Task, settings: LearnerConfig, monitor: Monitor, seed: int
 ) -> dict[str, float]:
-    """Improve `adapter` in place from `task.said`, one pass or as much of it as there is time for; returns metrics.
+    """Improve `adapter` in place from `task.said`, or from as much of it as there is time for; returns metrics.
 
     Raises LearningError where a gradient is not finite, and whatever the monitor raises.
     """
     began_s = monitor.elapsed_s()
-    config, ppo = settings.practice, settings.ppo
+    config = settings.practice
     chosen, metrics = choose_replies(base, task, settings)
-    parameters = base.adapter_parameters(adapter)
-    optimiser = torch.optim.AdamW(parameters, lr=config.learning_rate, eps=ppo.adam_epsilon, weight_decay=0.0)
+    begun = base.adapter_state(adapter)
+    base.set_adapter_state(adapter, lora.scaled(begun, 0.0))
+    gradient = NaturalGradient(base.adapter_parameters(adapter))
     micro_batch = MicroBatch(config.micro_batch_size)
     order = torch.randperm(len(chosen.advantages), generator=torch.Generator().manual_seed(seed)).to(base.device)
-    minibatches = order.tensor_split(min(config.steps, len(order)))
-    steps: list[dict[str, float]] = []
+    minibatches = order.split(config.minibatch_size)
+    found: list[dict[str, float]] = []
     for number, rows in enumerate(minibatches):
         if monitor.seconds_left("learning") <= 0:
             break
-        step = micro_batch.fit(partial(_backward, base, adapter, chosen, rows, settings))
-        norm = clipped_step(optimiser, parameters, ppo.max_grad_norm)
-        steps.append(step | {"policy/grad_norm": norm})
-        monitor.report("practice", (number + 1) / len(minibatches), {})
-    if steps:
-        metrics |= mean_metrics(steps)
-    metrics["practice/steps"] = float(len(steps))
+        found.append(micro_batch.fit(partial(_backward, base, adapter, chosen, rows, settings)))
+        gradient.add()
+        monitor.report("practice", (number + 1) / (len(minibatches) + MOST_LENGTHS), {})
+    if found:
+        metrics |= mean_metrics(found)
+    direction = gradient.direction(config.damping)
+    base.set_adapter_state(adapter, begun)
+    if not all(bool(torch.isfinite(part).all()) for part in direction):
+        raise LearningError("The gradient is not finite; nothing of this update is kept.")
+    metrics["practice/minibatches"] = float(gradient.minibatches)
+    if any(bool(part.any()) for part in direction):
+        metrics |= step_to_target(base, adapter, direction, task.prompts, settings, monitor, seed)
     metrics["time/iteration_s"] = monitor.elapsed_s() - began_s
     monitor.report("practice", 1.0, metrics)
     return metrics
+
+
+def step_to_target(
+    base: BaseModel,
+    adapter: str,
+    direction: Sequence[torch.Tensor],
+    prompts: Sequence[Context],
+    settings: LearnerConfig,
+    monitor: Monitor,
+    seed: int,
+) -> dict[str, float]:
+    """Step 4: move `adapter` along `direction` until it is `kl_target` nats a reply from the base, as measured on
+    replies of its own to some of `prompts`; returns the length of the step and the distance.
+
+    No more lengths are tried than MOST_LENGTHS; a last one that went too far is shortened.
+    """
+    config = settings.practice
+    parameters = base.adapter_parameters(adapter)
+    begun = [parameter.detach().clone() for parameter in parameters]
+    queries = [base.encode_chat(prompt) for prompt in prompts[: config.kl_prompts]]
+
+    def go(length: float) -> float:
+        with torch.no_grad():
+            for parameter, start, part in zip(parameters, begun, direction, strict=True):
+                parameter.copy_(start + length * part)
+        return sampled_kl(base, adapter, queries, settings.ppo, seed)
+
+    length = config.first_length
+    for tried in range(1, MOST_LENGTHS + 1):
+        kl = go(length)
+        monitor.report("practice", 1.0 - 1.0 / (2 + tried), {"objective/kl": kl})
+        if config.kl_target / KL_TOLERANCE <= kl <= config.kl_target * KL_TOLERANCE:
+            break
+        if tried < MOST_LENGTHS or kl > config.kl_target:
+            # KL grows about with the square of the step
+            length *= min(2.0, max(0.1, math.sqrt(config.kl_target / max(kl, 1e-6))))
+    else:
+        kl = go(length)
+    return {"practice/length": length, "objective/kl": kl}
 
 
 def choose_replies(base: BaseModel, task: Task, settings: LearnerConfig) -> tuple[Chosen, dict[str, float]]:
@@ -143,7 +195,7 @@ def _advantages(
 def _backward(
     base: BaseModel, adapter: str, chosen: Chosen, rows: torch.Tensor, settings: LearnerConfig, rows_at_once: int
 ) -> dict[str, float]:
-    """Step 3: set the gradients of the minibatch `rows`; returns its metrics."""
+    """Step 3: set the gradients of the minibatch `rows`, where the policy is the base; returns its metrics."""
     ppo = settings.ppo
     for parameter in base.adapter_parameters(adapter):
         parameter.grad = None
@@ -152,11 +204,9 @@ def _backward(
     for part in rows.split(rows_at_once):
         batch = select(chosen.batch, part)
         mask = batch.response_mask
-        with torch.no_grad():
-            old_logprobs = evaluate_policy(base, None, batch, ppo.temperature).logprobs
         logprobs = evaluate_policy(base, adapter, batch, ppo.temperature).logprobs
         advantages = chosen.advantages[part, : mask.shape[1]]
-        policy = clipped_policy_loss(logprobs, old_logprobs, advantages, mask, ppo.clip_range, normaliser)
+        policy = clipped_policy_loss(logprobs, logprobs.detach(), advantages, mask, ppo.clip_range, normaliser)
         policy.loss.backward()
         add_to(totals, policy_metrics(policy, len(part) / len(rows)))
     return totals

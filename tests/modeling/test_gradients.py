@@ -9,6 +9,7 @@ import torch
 
 from data.types import Turn
 from learner.config import LoraSettings
+from learner.modeling import lora
 from learner.modeling.base import BaseModel
 from learner.modeling.embedded import EMBEDDED_FOLDER
 from learner.modeling.loading import load_base
@@ -80,3 +81,33 @@ def test_rows_do_not_see_each_other(tiny_base: BaseModel) -> None:
     alone = batch_sequences([ids], [tiny_base.encode_reply(reply)], tiny_base.pad_id, tiny_base.device)
     found = evaluate_policy(tiny_base, None, alone, 1.0).logprobs[0]
     assert torch.allclose(together[1, : len(found)], found, atol=1e-5)
+
+
+def test_part_of_an_adapter_is_trained_as_in_the_whole(models_dir: Path, tmp_path: Path) -> None:
+    """B of the last layers alone: those weights, the gradients they have in the whole, and none for any other."""
+    base = loaded("llama", "dequantised", torch.float32, models_dir, tmp_path)
+    batch, weights, state = some_batch(base), torch.randn(3, 64, generator=RANDOM), base.adapter_state("policy")
+    found = []
+    for settings in (LoraSettings(4, 8.0), LoraSettings(4, 8.0, trained_layers=0.5, train_a=False)):
+        base.remove_adapter("policy")
+        base.add_adapter("policy", settings, state)
+        logprobs = evaluate_policy(base, "policy", batch, 0.7).logprobs
+        (logprobs * weights[:, : logprobs.shape[1]]).sum().backward()
+        named = {key: p for key, p in base.model.named_parameters() if ".lora_" in key}
+        found.append({key: p.grad for key, p in named.items() if p.grad is not None})
+        assert {id(p) for p in base.adapter_parameters("policy")} == {id(named[key]) for key in found[-1]}
+    whole, part = found
+    first = base.layers / 2
+    late = {key for key in whole if ".lora_B." in key and int(key.split(".layers.")[1].split(".")[0]) >= first}
+    assert set(part) == late and 0 < len(late) < len(whole) / 2
+    for key in late:
+        assert torch.allclose(part[key], whole[key], rtol=1e-5, atol=1e-7)
+
+
+def test_whatever_the_share_the_last_layer_is_trained() -> None:
+    settings = LoraSettings(trained_layers=0.0)
+    paths = [f"base_model.model.model.layers.{i}.self_attn.q_proj.lora_A.weight" for i in range(4)]
+    assert [lora.is_trained(path, settings, 4) for path in paths] == [False, False, False, True]
+    assert all(lora.is_trained(path, LoraSettings(), 4) for path in paths)
+    third = LoraSettings(trained_layers=1 / 3)
+    assert [lora.is_trained(path, third, 3) for path in paths[:3]] == [False, False, True]

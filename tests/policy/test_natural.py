@@ -1,0 +1,46 @@
+"""The natural gradient's direction, against numbers worked by hand."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from learner.policy.natural import NaturalGradient
+
+
+def gathered(gradients: list[list[list[float]]]) -> NaturalGradient:
+    parameter = torch.nn.Parameter(torch.zeros(2, 2))
+    gradient = NaturalGradient([parameter])
+    for values in gradients:
+        parameter.grad = torch.tensor(values)
+        gradient.add()
+    return gradient
+
+
+def test_the_direction_by_hand() -> None:
+    # Row 1: gradients (1, 3) and (3, 1), mean (2, 2), mean square 5. Row 2: (0.1, 0.1) twice, mean square 0.01.
+    gradient = gathered([[[1.0, 3.0], [0.1, 0.1]], [[3.0, 1.0], [0.1, 0.1]]])
+    typical = (5 + 0.01) / 2
+    (direction,) = gradient.direction(damping=0.1)
+    for row, (mean, square) in enumerate(((2.0, 5.0), (0.1, 0.01))):
+        expected = -(typical**0.5) * mean / (square + 0.1 * typical)
+        assert direction[row].tolist() == pytest.approx([expected, expected], rel=1e-5)
+
+
+def test_the_scale_of_the_loss_does_not_matter() -> None:
+    gradients = torch.randn(5, 2, 2, generator=torch.Generator().manual_seed(0))
+    (once,), (scaled,) = (gathered(g.tolist()).direction(0.01) for g in (gradients, 1000 * gradients))
+    assert torch.allclose(once, scaled, rtol=1e-4)
+
+
+def test_a_sure_row_goes_farther_than_one_that_is_mostly_noise() -> None:
+    gradients = [[[1.0, 1.0], [1.0 + 5 * sign, 1.0 - 5 * sign]] for sign in (-1, 1, -1, 1)]
+    (direction,) = gathered(gradients).direction(0.01)
+    assert direction[0, 0] < 10 * direction[1, 0] < 0
+
+
+def test_without_gradients_there_is_no_direction() -> None:
+    parameter = torch.nn.Parameter(torch.ones(2, 2))
+    gradient = NaturalGradient([parameter])
+    gradient.add()
+    assert not gradient.direction(0.01)[0].any()
