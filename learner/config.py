@@ -20,8 +20,8 @@ Algorithm = Literal["ppo", "reinforce", "dpo", "none"]
 class LoraSettings:
     rank: int = 8  # "LoRA without regret": small ranks carry the few bits that preferences hold
     alpha: float = 32.0  # scaling is alpha / rank; same source
-    # What is trained of it: the last layers, as a share of all, and with A or B alone (LoRA-FA, Zhang et al. 2023). The
-    # rest stays as it begins, B = 0: no change.
+    # What is trained of it: the last layers, as a share of all, and whether A is or B alone (LoRA-FA, Zhang et al.
+    # 2023). The rest stays as it begins; where B stays 0 that is no change.
     trained_layers: float = 1.0
     train_a: bool = True
 

@@ -118,6 +118,7 @@ def _practice(report: Report) -> Iterator[Sentence]:
     if rounds is None and "ppo" in report:
         rounds = 0
     first, last = (_part(found, key).get("objective/scores") for key in ("first", "last"))
+    last = _part(found, "last").get("practice/scores_after", last)  # of the first step, whose own scores are the base's
     if rounds and isinstance(first, int | float) and isinstance(last, int | float):
         yield _say(
             "Then it practised {n} rounds: what you would give its replies went from {first} to {last} "

@@ -20,6 +20,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 
+import numpy as np
 import torch
 
 from data.types import Reply
@@ -35,7 +36,7 @@ from learner.policy.advantages import (
     whiten,
 )
 from learner.policy.critic import prefix_values
-from learner.policy.distance import sampled_kl
+from learner.policy.distance import kl_to_base, sample
 from learner.policy.losses import clipped_policy_loss
 from learner.policy.micro_batches import MicroBatch
 from learner.policy.natural import NaturalGradient
@@ -104,7 +105,7 @@ def practise(
         raise LearningError("The gradient is not finite; nothing of this update is kept.")
     metrics["practice/minibatches"] = float(gradient.minibatches)
     if any(bool(part.any()) for part in direction):
-        metrics |= step_to_target(base, adapter, direction, task.prompts, settings, monitor, seed)
+        metrics |= step_to_target(base, adapter, direction, task, settings, monitor, seed)
     metrics["time/iteration_s"] = monitor.elapsed_s() - began_s
     monitor.report("practice", 1.0, metrics)
     return metrics
@@ -114,26 +115,30 @@ def step_to_target(
     base: BaseModel,
     adapter: str,
     direction: Sequence[torch.Tensor],
-    prompts: Sequence[Context],
+    task: Task,
     settings: LearnerConfig,
     monitor: Monitor,
     seed: int,
 ) -> dict[str, float]:
     """Step 4: move `adapter` along `direction` until it is `kl_target` nats a reply from the base, as measured on
-    replies of its own to some of `prompts`; returns the length of the step and the distance.
+    replies of its own to some of the task's prompts; returns the length of the step, the distance and their reward.
 
     No more lengths are tried than MOST_LENGTHS; a last one that went too far is shortened.
     """
-    config = settings.practice
+    config, ppo = settings.practice, settings.ppo
     parameters = base.adapter_parameters(adapter)
     begun = [parameter.detach().clone() for parameter in parameters]
-    queries = [base.encode_chat(prompt) for prompt in prompts[: config.kl_prompts]]
+    contexts = task.prompts[: config.kl_prompts]
+    queries = [base.encode_chat(context) for context in contexts]
+    replies: list[Reply] = []
 
     def go(length: float) -> float:
         with torch.no_grad():
             for parameter, start, part in zip(parameters, begun, direction, strict=True):
                 parameter.copy_(start + length * part)
-        return sampled_kl(base, adapter, queries, settings.ppo, seed)
+        rollouts = sample(base, adapter, queries, ppo, seed)
+        replies[:] = [rollout.reply for rollout in rollouts]
+        return kl_to_base(base, adapter, rollouts, ppo.temperature)
 
     length = config.first_length
     for tried in range(1, MOST_LENGTHS + 1):
@@ -146,7 +151,8 @@ def step_to_target(
             length *= min(2.0, max(0.1, math.sqrt(config.kl_target / max(kl, 1e-6))))
     else:
         kl = go(length)
-    return {"practice/length": length, "objective/kl": kl}
+    reward = float(np.mean(task.reward(contexts, replies)))
+    return {"practice/length": length, "objective/kl": kl, "practice/scores_after": reward}
 
 
 def choose_replies(base: BaseModel, task: Task, settings: LearnerConfig) -> tuple[Chosen, dict[str, float]]:

@@ -21,6 +21,16 @@ def test_what_a_report_lacks_is_left_out() -> None:
     assert said(story(broken)) == ["There was no time left to practise."]
 
 
+def test_the_first_step_alone_is_told_by_what_it_came_to() -> None:
+    """Its own scores are of the base's replies; what the policy then says has another name."""
+    first = {"objective/scores": 0.1, "practice/scores_after": 0.8}
+    line = "Then it practised {} rounds: what you would give its replies went from +0.10 to {}"
+    line += " (0 is the base model's average)."
+    assert said(story({"ppo": {"iterations": 1, "first": first, "last": first}})) == [line.format(1, "+0.80")]
+    later = {"iterations": 3, "first": first, "last": {"objective/scores": 0.9}}
+    assert said(story({"ppo": later})) == [line.format(3, "+0.90")]
+
+
 def test_an_update_that_abstained_says_only_what_it_did() -> None:
     report = {
         "feedback": {"train": 5, "held_out": 1, "left_out": 0},

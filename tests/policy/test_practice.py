@@ -16,7 +16,7 @@ from learner.modeling.base import BaseModel
 from learner.modeling.decode import SamplingSettings
 from learner.monitor import Unlimited
 from learner.policy import practice
-from learner.policy.distance import sampled_kl
+from learner.policy.distance import sample, sampled_kl
 from learner.policy.practice import practise, train_ppo_from_base
 from learner.policy.rollouts import sample_replies
 from learner.policy.sequences import batch_sequences, evaluate_policy
@@ -150,6 +150,8 @@ def test_the_step_goes_as_far_as_its_target_and_no_farther(policy: BaseModel) ->
         lengths.append(metrics["practice/length"])
         queries = [policy.encode_chat(prompt) for prompt in PROMPTS]
         assert target / 2 < metrics["objective/kl"] < 2 * target
+        now = [rollout.reply for rollout in sample(policy, "policy", queries, PPO, 0)]
+        assert metrics["practice/scores_after"] == pytest.approx(float(np.mean(many_letters(PROMPTS, now))), abs=1e-3)
         others = np.mean([sampled_kl(policy, "policy", queries, PPO, seed) for seed in (100, 200, 300)])
         assert target / 3 < others < 3 * target  # on replies that the step was not measured by; four prompts vary
     assert lengths[0] < lengths[1]
