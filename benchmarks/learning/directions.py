@@ -26,10 +26,11 @@ from benchmarks.replies import Bank
 from data.home import Home
 from data.prompts import context_key
 from data.types import Evidence, Reply
-from learner.config import LearnerConfig
+from learner.config import LearnerConfig, PracticeConfig
 from learner.modeling import lora
 from learner.modeling.base import BaseModel
 from learner.monitor import Unlimited
+from learner.policy.natural import NaturalGradient
 from learner.policy.practice import choose_replies
 from learner.policy.sequences import SequenceBatch, batch_sequences, evaluate_policy, select
 from learner.policy.task import Context, Task
@@ -42,6 +43,7 @@ TESTED_REPLIES = 4  # to each prompt that is not trained on
 DRAWS = 300
 ADAPTER = "directions"
 LATE = 2 / 3  # where the last third of the layers begins
+CREDIT_OF_WHOLE = (0.0, 1.0)  # each as `ppo.credit_of_whole`
 
 
 @dataclass(frozen=True)
@@ -50,16 +52,30 @@ class Weights:
 
     layer: torch.Tensor
     row: torch.Tensor
+    shapes: tuple[torch.Size, ...]  # of the matrices that they are in
 
     @classmethod
     def of(cls, base: BaseModel) -> Weights:
-        layers, rows, first = [], [], 0
+        layers, rows, shapes, first = [], [], [], 0
         for key, parameter in base.model.named_parameters():
             if parameter.requires_grad:
                 layers.append(torch.full((parameter.numel(),), lora.layer_of(key) / base.layers))
                 rows.append(first + torch.arange(len(parameter)).repeat_interleave(parameter.shape[1]))
+                shapes.append(parameter.shape)
                 first += len(parameter)
-        return cls(torch.cat(layers), torch.cat(rows))
+        return cls(torch.cat(layers), torch.cat(rows), tuple(shapes))
+
+    def natural(self, gradients: torch.Tensor, config: PracticeConfig) -> torch.Tensor:
+        """The direction that `NaturalGradient` takes from replies' `gradients` `(N, W)`, as PPO's first step does."""
+        parameters = [torch.nn.Parameter(torch.zeros(shape)) for shape in self.shapes]
+        gathered = NaturalGradient(parameters)
+        order = torch.randperm(len(gradients), generator=torch.Generator().manual_seed(0))
+        for rows in order.split(config.minibatch_size):
+            parts = gradients[rows].mean(0).split([shape.numel() for shape in self.shapes])
+            for parameter, part in zip(parameters, parts, strict=True):
+                parameter.grad = -part.view(parameter.shape)  # of a loss
+            gathered.add()
+        return torch.cat([part.flatten() for part in gathered.direction(config.damping, config.column_damping)])
 
     def mean_of_rows(self, values: torch.Tensor) -> torch.Tensor:
         """Each weight's value replaced by the mean over its row."""
@@ -112,10 +128,13 @@ def main() -> None:
             continue
         base.add_adapter(ADAPTER, everything, None, config.seed)
         try:
-            practised = practised_gradients(base, ground.measured, taste, options.practised, config)
             tested = of_tested(base, ground.measured, person, taste, options.tested, config)
-            for name, direction in directions(practised, Weights.of(base)):
-                print(json.dumps({"person": number, "direction": name} | tested.gain(direction)), flush=True)
+            for share in CREDIT_OF_WHOLE:
+                credit = replace(config, ppo=replace(config.ppo, credit_of_whole=share))
+                practised = practised_gradients(base, ground.measured, taste, options.practised, credit)
+                for name, direction in directions(practised, Weights.of(base), config.practice):
+                    about = {"person": number, "direction": name, "credit_of_whole": share}
+                    print(json.dumps(about | tested.gain(direction)), flush=True)
         finally:
             base.remove_adapter(ADAPTER)
 
@@ -162,7 +181,9 @@ def of_tested(
     )
 
 
-def directions(gradients: torch.Tensor, weights: Weights) -> Iterator[tuple[str, torch.Tensor]]:
+def directions(
+    gradients: torch.Tensor, weights: Weights, config: PracticeConfig
+) -> Iterator[tuple[str, torch.Tensor]]:
     mean, square = gradients.mean(0), gradients.square().mean(0)
     square += 1e-9 * square.mean()
     late = weights.layer >= LATE
@@ -176,6 +197,8 @@ def directions(gradients: torch.Tensor, weights: Weights) -> Iterator[tuple[str,
     of_rows += 0.01 * of_rows.mean()
     yield "mean / mean square a row, all layers", mean / of_rows
     yield "mean / mean square a row, last third", mean / of_rows * late
+    yield "rows and columns, the last third (as taken)", weights.natural(gradients * late, config)
+    yield "rows and columns, all layers", weights.natural(gradients, config)
     for share in (8, 4, 2):
         fewer = gradients[: len(gradients) // share].mean(0)
         yield f"mean / mean square a row, last third, of 1/{share} of the prompts", fewer / of_rows * late

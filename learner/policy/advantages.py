@@ -65,6 +65,21 @@ def generalised_advantage_estimation(
     return advantages, (advantages + values) * mask
 
 
+def with_credit_of_whole(
+    advantages: torch.Tensor, rewards: torch.Tensor, values: torch.Tensor, mask: torch.Tensor, share: float
+) -> torch.Tensor:
+    """Whitened `advantages` `(B, T)` plus `share` times whitened advantages of whole replies, whitened again.
+
+    The advantage of a whole reply, sum_t r_t - V_0, stands at each of its tokens. Advantages of tokens have little
+    noise, but know of a reply only what the features see in its words; a good reply is good in other ways too.
+    """
+    found = whiten(advantages, mask, shift_mean=True)
+    if share == 0.0:
+        return found
+    whole = ((rewards * mask).sum(-1) - values[:, 0])[:, None] * mask
+    return whiten(found + share * whiten(whole, mask, shift_mean=True), mask, shift_mean=True)
+
+
 def leave_one_out(returns: torch.Tensor) -> torch.Tensor:
     """Each reply's return less the mean of the other replies to the same prompt: `(P, K)` -> `(P, K)`, K >= 2.
 

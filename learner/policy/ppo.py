@@ -40,7 +40,7 @@ from learner.policy.advantages import (
     masked_mean,
     sampler_correction,
     token_rewards,
-    whiten,
+    with_credit_of_whole,
 )
 from learner.policy.critic import prefix_values
 from learner.policy.distance import scale_back
@@ -222,7 +222,8 @@ def score_tokens(
     if value_head is not None or known_values is not None:
         lam = config.lam if value_head is not None else config.prefix_lam
         advantages, returns = generalised_advantage_estimation(rewards, values, mask, config.gamma, lam)
-        advantages = whiten(advantages, mask, shift_mean=True)
+        share = config.credit_of_whole if value_head is None else 0.0
+        advantages = with_credit_of_whole(advantages, rewards, values, mask, share)
     else:
         centred = leave_one_out(totals.view(-1, config.replies_trained)).view(-1)
         scale = centred.std().clamp(min=1e-4)

@@ -24,7 +24,7 @@ import numpy as np
 import torch
 
 from data.types import Reply
-from learner.config import LearnerConfig
+from learner.config import LearnerConfig, PPOConfig
 from learner.modeling import lora
 from learner.modeling.base import BaseModel
 from learner.monitor import Monitor
@@ -33,7 +33,7 @@ from learner.policy.advantages import (
     generalised_advantage_estimation,
     missing_end_penalty,
     token_rewards,
-    whiten,
+    with_credit_of_whole,
 )
 from learner.policy.critic import prefix_values
 from learner.policy.distance import kl_to_base, sample
@@ -99,7 +99,7 @@ def practise(
         monitor.report("practice", (number + 1) / (len(minibatches) + MOST_LENGTHS), {})
     if found:
         metrics |= mean_metrics(found)
-    direction = gradient.direction(config.damping)
+    direction = gradient.direction(config.damping, config.column_damping)
     base.set_adapter_state(adapter, begun)
     if not all(bool(torch.isfinite(part).all()) for part in direction):
         raise LearningError("The gradient is not finite; nothing of this update is kept.")
@@ -176,7 +176,7 @@ def choose_replies(base: BaseModel, task: Task, settings: LearnerConfig) -> tupl
     kept = farthest_apart(scores.view(-1, config.replies), 2)
     rollouts, scores, values = [rollouts[i] for i in kept], scores[kept], values[kept]
     pairs = scores.view(-1, 2)
-    advantages = _advantages([len(r.response) for r in rollouts], scores, values, ppo.gamma, lam)
+    advantages = _advantages([len(r.response) for r in rollouts], scores, values, lam, ppo)
     batch = batch_sequences([r.query for r in rollouts], [r.response for r in rollouts], base.pad_id, base.device)
     metrics["practice/gap"] = float((pairs.amax(-1) - pairs.amin(-1)).mean())
     return Chosen(batch, advantages.to(base.device)), metrics
@@ -188,14 +188,15 @@ def _spoken(base: BaseModel, context: Context, reply: Reply, longest: int) -> Ro
 
 
 def _advantages(
-    lengths: list[int], scores: torch.Tensor, values: torch.Tensor, gamma: float, lam: float
+    lengths: list[int], scores: torch.Tensor, values: torch.Tensor, lam: float, ppo: PPOConfig
 ) -> torch.Tensor:
     """(B, T) of whole replies, whitened. The policy that spoke is the reference: no KL stands in the reward."""
     mask = torch.arange(max(lengths))[None, :] < torch.tensor(lengths)[:, None]
     zero = torch.zeros(mask.shape)
     rewards = token_rewards(scores, zero, zero, mask, 0.0)
-    found, _ = generalised_advantage_estimation(rewards, values[:, : mask.shape[1]] * mask, mask, gamma, lam)
-    return whiten(found, mask, shift_mean=True)
+    values = values[:, : mask.shape[1]] * mask
+    found, _ = generalised_advantage_estimation(rewards, values, mask, ppo.gamma, lam)
+    return with_credit_of_whole(found, rewards, values, mask, ppo.credit_of_whole if lam < 1.0 else 0.0)
 
 
 def _backward(

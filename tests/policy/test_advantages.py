@@ -17,6 +17,7 @@ from learner.policy.advantages import (
     sampler_correction,
     token_rewards,
     whiten,
+    with_credit_of_whole,
 )
 from learner.policy.losses import AdaptiveKL, clipped_policy_loss, clipped_value_loss, demonstration_loss
 
@@ -68,6 +69,19 @@ def test_gae_agrees_with_the_sum_over_deltas() -> None:
         for t in range(length):
             expected = sum((0.9 * 0.8) ** k * deltas[t + k] for k in range(length - t))
             assert advantages[row, t].item() == pytest.approx(expected, abs=1e-5)
+
+
+def test_the_credit_of_whole_replies_by_hand() -> None:
+    tokens = torch.tensor([[1.0, 2.0, 3.0], [4.0, 5.0, 99.0]])  # whitened: (-2, -1, 0), (1, 2) by sqrt(2.5)
+    rewards = torch.tensor([[0.5, 0.0, 2.5], [-1.0, -1.0, 99.0]])
+    values = torch.tensor([[1.0, 7.0, 7.0], [1.0, 7.0, 7.0]])
+    # Whole replies: 3 - 1 = 2 at three tokens, -2 - 1 = -3 at two: mean 0, variance (3 * 4 + 2 * 9) / 4 = 7.5.
+    # Half of it: (-2, -1, 0) / 1.5811 + 1 / 2.7386, (1, 2) / 1.5811 - 1.5 / 2.7386, by their deviation of 0.61966.
+    found = with_credit_of_whole(tokens, rewards, values, MASK, 0.5)
+    assert found[MASK].tolist() == pytest.approx([-1.45203, -0.43138, 0.58928, 0.13675, 1.15739], abs=1e-4)
+    assert found[1, 2] == 0
+    none = with_credit_of_whole(tokens, rewards, values, MASK, 0.0)
+    assert torch.equal(none, whiten(tokens, MASK, shift_mean=True))
 
 
 def test_leave_one_out_by_hand() -> None:

@@ -167,6 +167,21 @@ def test_the_gradient_is_that_of_the_textbook(policy: BaseModel) -> None:
     assert found.norm().item() == pytest.approx(expected.norm().item(), rel=1e-3)
 
 
+def test_known_values_give_credit_to_tokens_and_to_whole_replies(policy: BaseModel) -> None:
+    """With nothing but whole replies' credit a reply's tokens are all alike; without it they differ."""
+    contexts, rollouts = rollouts_of(policy)
+    order = torch.arange(len(rollouts))
+    values = torch.linspace(0, 1, CONFIG.response_tokens).repeat(len(rollouts), 1)
+    spreads = {}
+    for share in (0.0, 1e6):
+        config = replace(CONFIG, credit_of_whole=share)
+        scores, _ = score_replies(contexts, rollouts, many_words, config)
+        scored, _ = score_tokens(policy, "policy", rollouts, scores, values, order, None, 0.0, config, 4)
+        rows = zip(scored.advantages, scored.batch.response_mask, strict=True)
+        spreads[share] = max(float(row[mask].max() - row[mask].min()) for row, mask in rows)
+    assert spreads[0.0] > 0.1 and spreads[1e6] < 1e-2, spreads
+
+
 def test_micro_batches_are_memory_only(policy: BaseModel) -> None:
     disturb(policy)
     contexts, rollouts = rollouts_of(policy)

@@ -65,7 +65,7 @@ def best_and_worst(task: Task) -> list[tuple[Context, Reply, Reply]]:
 
 
 def test_the_first_step_follows_the_policy_gradient_of_best_and_worst(policy: BaseModel) -> None:
-    """The step has the gradient's signs: compared with that of advantages worked out by hand."""
+    """The step has the gradient's signs, where columns are left alone: compared with advantages worked out by hand."""
     task = Task(PROMPTS, many_letters, None, said=said(policy))
     total = torch.zeros(())
     tokens, rows = [], []
@@ -80,7 +80,8 @@ def test_the_first_step_follows_the_policy_gradient_of_best_and_worst(policy: Ba
     parameters = policy.adapter_parameters("policy")
     expected = torch.autograd.grad(total, parameters)
     before = [p.detach().clone() for p in parameters]
-    practise(policy, "policy", task, CONFIG, Unlimited(), 0)
+    plain = replace(CONFIG, practice=replace(CONFIG.practice, column_damping=1e6))
+    practise(policy, "policy", task, plain, Unlimited(), 0)
     agreeing, counted = 0, 0
     for parameter, old, gradient in zip(parameters, before, expected, strict=True):
         clear = gradient.abs() > 0.1 * gradient.abs().max()
@@ -103,6 +104,18 @@ def test_the_better_replies_become_likelier_than_the_worse(policy: BaseModel) ->
         )
         gains.append(now - before)
     assert min(gains) > 0
+
+
+def test_tokens_are_credited_with_their_whole_reply_as_far_as_the_setting_says(policy: BaseModel) -> None:
+    """With nothing but whole replies' credit a reply's tokens are all alike; without it they differ."""
+    task = Task(PROMPTS, many_letters, many_letters, said=said(policy))
+    spreads = {}
+    for share in (0.0, 1e6):
+        settings = replace(CONFIG, ppo=replace(PPO, prefix_tokens=2, credit_of_whole=share))
+        chosen, _ = practice.choose_replies(policy, task, settings)
+        rows = zip(chosen.advantages, chosen.batch.response_mask, strict=True)
+        spreads[share] = max(float(row[mask].max() - row[mask].min()) for row, mask in rows)
+    assert spreads[0.0] > 0.1 and spreads[1e6] < 1e-3, spreads
 
 
 def test_without_a_preference_nothing_moves(policy: BaseModel) -> None:
