@@ -168,9 +168,8 @@ class GateConfig:
     max_perplexity_increase: float = 0.03
     max_eos_drop: float = 0.05
     min_distinct2_ratio: float = 0.8
-    # Shares of the candidate's change that are tried, in this order, until neutral text reads as it should. Perplexity
-    # rises with about the square of the share, the reward less than with its first power.
-    shares: tuple[float, ...] = (1.0, 0.85, 0.7, 0.55)
+    # The least of the candidate's change that is tried where neutral text reads worse than it should.
+    least_share: float = 0.5
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -20,6 +21,7 @@ from learner.reward.features import Array, uncentred
 from learner.reward.model import RewardModel
 from learner.snapshot import Snapshot
 
+SHORTER = 0.98  # than the estimate of a share: one that just fails costs another look
 LIVE = "live"  # name of the live version's adapter while it is examined
 
 
@@ -53,11 +55,15 @@ class Gated:
 
     def shrunk(self, weights: lora.State) -> tuple[lora.State, float]:
         """The candidate with as much of its change as neutral text allows, and that share of it."""
-        for share in self._config.gate.shares:
-            kept = lora.scaled(weights, share)
-            self._base.set_adapter_state(self._adapter, kept)
-            if max(self._neutral.perplexity_increases(self._adapter)) <= self._config.gate.max_perplexity_increase:
-                break
+        config = self._config.gate
+
+        def rise(share: float) -> float:
+            self._base.set_adapter_state(self._adapter, lora.scaled(weights, share))
+            return max(self._neutral.perplexity_increases(self._adapter))
+
+        share = largest_share(rise, config.max_perplexity_increase, config.least_share)
+        kept = lora.scaled(weights, share)
+        self._base.set_adapter_state(self._adapter, kept)
         return kept, share
 
     def examine(self) -> tuple[gate.WinRate, gate.Sanity, dict[str, Any]]:
@@ -95,3 +101,15 @@ class Gated:
         """(prompts, replies, F)"""
         found = uncentred(self._contexts, [r.reply for r in rollouts])
         return found.reshape(-1, self._config.gate.replies, found.shape[-1])
+
+
+def largest_share(rise: Callable[[float], float], limit: float, least: float) -> float:
+    """About the largest share of a change with which perplexity rises by no more than `limit`, from `least` to 1.
+
+    `rise` measures it for a share. It rises with about the square of the share, the reward less than with its first
+    power; every share but `least` was measured to be within the limit.
+    """
+    share = 1.0
+    while share > least and not (found := rise(share)) <= limit:
+        share = max(least, share * SHORTER * math.sqrt(limit / found))
+    return share

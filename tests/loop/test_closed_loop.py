@@ -13,7 +13,7 @@ import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from statistics import median
+from statistics import mean
 from typing import Any
 
 import httpx
@@ -36,7 +36,9 @@ class Setting:
     max_tokens: int  # of every reply, before and after
     prompts: int  # on which base and new version are compared; never rated, trained on or used by the gate
     minutes: float  # after which waiting for the update is given up; what it took is printed
-    shorter: float  # the median reply afterwards is at most this share of the base's
+    # The mean length afterwards is at most this share of the base's. Not the median: the limit cuts most replies, and a
+    # median of cut ones stands still until half of them end.
+    shorter: float
     learner: dict[str, Any] = field(default_factory=dict)
 
 
@@ -45,7 +47,7 @@ SMALL = Setting(
     WantsShort(words=8, kinds=("edit", "stars", "edit", "thumb", "edit", "ranking", "edit", "comment")),
     pieces=40,
     max_tokens=40,
-    prompts=10,
+    prompts=20,
     minutes=20,
     shorter=0.85,
     learner={
@@ -151,9 +153,10 @@ def test_the_loop_learns_and_every_way_back_works(
     # the running chat answers with the new version, shorter, and more replies end by themselves
     after = replies(client, "attune", other, limit)
     assert {reply["adapter_version"] for reply in after} == {version}
-    words_before = median(map(word_count, texts_of(before)))
-    words_after = median(map(word_count, texts_of(after)))
-    print(f"median words {words_before} -> {words_after}; ended {ended_share(before):.2f} -> {ended_share(after):.2f}")
+    words_before = mean(map(word_count, texts_of(before)))
+    words_after = mean(map(word_count, texts_of(after)))
+    print(f"mean words {words_before:.1f} -> {words_after:.1f}")
+    print(f"ended {ended_share(before):.2f} -> {ended_share(after):.2f}")
     print(json.dumps({name: report[name] for name in ("policy", "warm_start_alone", "base", "seconds")}))
     assert words_after <= setting.shorter * words_before
     assert ended_share(after) > ended_share(before)
