@@ -96,8 +96,9 @@ def _of_versions(ground: Ground, stories: Sequence[Story], at: int) -> dict[str,
     figures[f"win_rate_least@{at}"] = min(rates)
     runs = [_run(story, at) for story in stories]
     figures[f"published@{at}"] = float(sum(run["live"] > 0 for run in runs))
-    figures["minutes_per_update"] = mean(run["minutes"] for run in runs)
-    figures["minutes_most"] = max(run["minutes"] for run in runs)
+    minutes = [run["minutes"] for run in runs if run["state"] != "abstained"]  # one that trains nothing ends at once
+    if minutes:
+        figures["minutes_per_update"], figures["minutes_most"] = mean(minutes), max(minutes)
     live = [(run["report"]["policy"], rate, story) for run, rate, story in zip(runs, rates, stories, strict=True)
             if run["state"] == "promoted"]  # fmt: skip
     if live:
