@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import random
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -82,13 +81,13 @@ def improve(
 def leave_room(base: BaseModel, adapter: str, limit: float) -> float:
     """Scale the adapter back where neutral text reads more than `limit` worse with it; returns the share that is left.
 
-    Perplexity rises with about the square of the share. A handful of demonstrations is soon learnt by heart; what the
+    A handful of demonstrations is soon learnt by heart; what the
     gate allows would be used up before policy optimisation begins.
     """
-    rise = max(NeutralText(base).perplexity_increases(adapter))
+    rise = NeutralText(base).worst_increase(adapter)
     if rise <= limit:
         return 1.0
-    share = math.sqrt(limit / rise)
+    share = lora.share_for(limit, rise)
     base.set_adapter_state(adapter, lora.scaled(base.adapter_state(adapter), share))
     return share
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from typing import Any
@@ -59,7 +58,7 @@ class Gated:
 
         def rise(share: float) -> float:
             self._base.set_adapter_state(self._adapter, lora.scaled(weights, share))
-            return max(self._neutral.perplexity_increases(self._adapter))
+            return self._neutral.worst_increase(self._adapter)
 
         share = largest_share(rise, config.max_perplexity_increase, config.least_share)
         kept = lora.scaled(weights, share)
@@ -106,10 +105,10 @@ class Gated:
 def largest_share(rise: Callable[[float], float], limit: float, least: float) -> float:
     """About the largest share of a change with which perplexity rises by no more than `limit`, from `least` to 1.
 
-    `rise` measures it for a share. It rises with about the square of the share, the reward less than with its first
-    power; every share but `least` was measured to be within the limit.
+    `rise` measures it for a share. The reward falls less than with the share's first power; every share but `least` was
+    measured to be within the limit.
     """
     share = 1.0
     while share > least and not (found := rise(share)) <= limit:
-        share = max(least, share * SHORTER * math.sqrt(limit / found))
+        share = max(least, share * SHORTER * lora.share_for(limit, found))
     return share

@@ -95,6 +95,9 @@ class NeutralText:
         prose, answers = self._perplexities(adapter)
         return prose / self._prose - 1, answers / self._answers - 1
 
+    def worst_increase(self, adapter: str) -> float:
+        return max(self.perplexity_increases(adapter))
+
     def _perplexities(self, adapter: str | None) -> tuple[float, float]:
         base = self._base
         return text_perplexity(base, adapter, neutral_text()), chat_perplexity(base, adapter, neutral_chat())

@@ -69,6 +69,14 @@ def scaled(state: State, share: float) -> State:
     return {key: value * share if ".lora_B." in key else value for key, value in state.items()}
 
 
+def share_for(wanted: float, found: float) -> float:
+    """The share of a change that makes `wanted` of what was `found` with all of it.
+
+    Of KL or a rise of perplexity: both grow about with the square of the change.
+    """
+    return math.sqrt(wanted / found)
+
+
 def check_fits(state: State, settings: LoraSettings, spec: BaseSpec) -> None:
     """Invalid unless the adapter has both matrices of its rank for every linear layer of the base, and no others."""
     expected = {}

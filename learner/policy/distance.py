@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 
 from learner.config import PPOConfig
@@ -45,13 +44,10 @@ def sampled_kl(base: BaseModel, adapter: str, queries: Sequence[list[int]], ppo:
 
 
 def scale_back(base: BaseModel, adapter: str, kl: float, ppo: PPOConfig) -> None:
-    """Scale the adapter's change where `kl` is beyond what the target allows; it keeps most of what it has learnt.
-
-    KL grows about with the square of the change.
-    """
+    """Scale the adapter's change where `kl` is beyond what the target allows; it keeps most of what it has learnt."""
     bound = ppo.kl_target * (1 + ppo.kl_tolerance)
     if kl > bound:
-        base.set_adapter_state(adapter, lora.scaled(base.adapter_state(adapter), math.sqrt(bound / kl)))
+        base.set_adapter_state(adapter, lora.scaled(base.adapter_state(adapter), lora.share_for(bound, kl)))
 
 
 def keep_near(base: BaseModel, adapter: str, prompts: Sequence[Context], ppo: PPOConfig, seed: int) -> float:

@@ -15,7 +15,6 @@ tokens that matter, and the rest of the distance goes into noise (docs/log.md). 
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -148,7 +147,7 @@ def step_to_target(
             break
         if tried < MOST_LENGTHS or kl > config.kl_target:
             # KL grows about with the square of the step
-            length *= min(2.0, max(0.1, math.sqrt(config.kl_target / max(kl, 1e-6))))
+            length *= min(2.0, max(0.1, lora.share_for(config.kl_target, max(kl, 1e-6))))
     else:
         kl = go(length)
     reward = float(np.mean(task.reward(contexts, replies)))

@@ -7,7 +7,6 @@ change is then scaled back to that limit).
 
 from __future__ import annotations
 
-import math
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -94,8 +93,7 @@ def warm_start(
         if kl > config.kl_limit:
             reached = kl
             for attempt in range(1, MAX_SCALINGS + 1):
-                # KL grows about with the square of the change
-                state = lora.scaled(base.adapter_state(adapter), 0.95 * math.sqrt(config.kl_limit / kl))
+                state = lora.scaled(base.adapter_state(adapter), 0.95 * lora.share_for(config.kl_limit, kl))
                 base.set_adapter_state(adapter, state)
                 kl = sampled_kl(base, adapter, queries, ppo, seed)
                 share = (step + attempt) / (config.max_steps + MAX_SCALINGS)
