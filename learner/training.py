@@ -81,8 +81,8 @@ def improve(
 def leave_room(base: BaseModel, adapter: str, limit: float) -> float:
     """Scale the adapter back where neutral text reads more than `limit` worse with it; returns the share that is left.
 
-    A handful of demonstrations is soon learnt by heart; what the
-    gate allows would be used up before policy optimisation begins.
+    A handful of demonstrations is soon learnt by heart; what the gate allows would be used up before policy
+    optimisation begins.
     """
     rise = NeutralText(base).worst_increase(adapter)
     if rise <= limit:

@@ -146,7 +146,6 @@ def step_to_target(
         if config.kl_target / KL_TOLERANCE <= kl <= config.kl_target * KL_TOLERANCE:
             break
         if tried < MOST_LENGTHS or kl > config.kl_target:
-            # KL grows about with the square of the step
             length *= min(2.0, max(0.1, lora.share_for(config.kl_target, max(kl, 1e-6))))
     else:
         kl = go(length)
