@@ -1,7 +1,8 @@
 """Our PPO beside TRL's: `python launch.py bench ppo`.
 
-Both train LoRA on the same 4-bit embedded model with the same prompts, reward, lengths, batches, epochs and learning
-rates, with a value head and generalised advantage estimation, one after the other in a process of its own:
+Both train the same LoRA (Attune's default: B in the last third of the layers; TRL's has no matrices in the others at
+all) on the same 4-bit embedded model with the same prompts, reward, lengths, batches, epochs and learning rates, with
+a value head and generalised advantage estimation, one after the other in a process of its own:
 `trl.experimental.ppo` of TRL 1.12.0, the last release with PPO, in an environment of its own (made once, with the
 torch, transformers, PEFT and bitsandbytes that Attune has; what differs is the trainer).
 

@@ -29,7 +29,8 @@ def main() -> None:
     asked = json.load(sys.stdin)
     setting = Setting(**asked["setting"])
     base = load_base(asked["model"], Path(asked["model"]).parent, device="cpu", trainable=True)
-    base.add_adapter("policy", LoraSettings(setting.lora_rank, setting.lora_alpha), None, setting.seed)
+    lora = LoraSettings(setting.lora_rank, setting.lora_alpha, setting.trained_layers, setting.train_a)
+    base.add_adapter("policy", lora, None, setting.seed)
     config = LearnerConfig(
         budget_minutes=1e6,
         ppo=PPOConfig(

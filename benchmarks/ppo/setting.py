@@ -30,6 +30,8 @@ class Setting:
     missing_eos_penalty: float = 1.0
     lora_rank: int = 8
     lora_alpha: float = 32.0
+    trained_layers: float = 1 / 3  # the last ones, and B alone: what Attune trains by default
+    train_a: bool = False
     seed: int = 0
 
     @property

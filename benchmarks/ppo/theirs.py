@@ -8,6 +8,7 @@ that is a module with `base_model_prefix` and `score`.
 from __future__ import annotations
 
 import json
+import math
 import sys
 import tempfile
 import time
@@ -30,6 +31,7 @@ from trl.experimental.ppo import PPOConfig, PPOTrainer
 from benchmarks.ppo.setting import Setting, peak_mb, reward
 
 PAD = "<|endoftext|>"  # TRL masks whatever is the padding token, so that it must not be the end of a turn
+LINEAR = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
 ANSWER = "<|im_start|>assistant\n"
 
 
@@ -83,6 +85,7 @@ def main() -> None:
     for name, parameter in value.named_parameters():
         parameter.requires_grad_(name.startswith("score"))
     keeps = KeepsHistory()
+    layers = policy.config.num_hidden_layers
     with tempfile.TemporaryDirectory(prefix="attune-bench-") as folder:
         trainer = PPOTrainer(
             args=arguments(setting, folder),
@@ -94,11 +97,17 @@ def main() -> None:
             train_dataset=prompts(asked["prompts"], setting, tokenizer),
             eval_dataset=prompts(asked["prompts"][:1], setting, tokenizer),
             peft_config=LoraConfig(
-                r=setting.lora_rank, lora_alpha=setting.lora_alpha, lora_dropout=0.0, target_modules="all-linear",
-                task_type="CAUSAL_LM",
+                r=setting.lora_rank, lora_alpha=setting.lora_alpha, lora_dropout=0.0, task_type="CAUSAL_LM",
+                target_modules=sorted(LINEAR),
+                layers_to_transform=list(range(layers - math.ceil(setting.trained_layers * layers), layers)),
             ),
             callbacks=[keeps],
         )  # fmt: skip
+        for name, parameter in policy.named_parameters():  # PEFT puts its layers into the model that it was given
+            if "lora_A" in name and not setting.train_a:
+                parameter.requires_grad_(False)
+        trained = {name.partition("lora_")[2][0] for name, p in policy.named_parameters() if p.requires_grad}
+        assert trained == ({"A", "B"} if setting.train_a else {"B"}), trained
         began = time.monotonic()
         trainer.train()
         seconds = time.monotonic() - began

@@ -24,7 +24,7 @@ from data.types import BaseSpec, Turn
 from learner.config import LoraSettings
 from learner.modeling import lora
 from learner.modeling.gradients import token_logprobs
-from learner.modeling.network import Network
+from learner.modeling.network import LowerStates, Network
 from learner.modeling.stacked import Adapter, ready_adapter
 
 
@@ -37,7 +37,9 @@ class LoadedAdapter(NamedTuple):
 
     @property
     def size_bytes(self) -> int:
-        held = list(self.state.values()) + ([m for f in self.ready.factors for m in f] if self.ready else [])
+        held = list(self.state.values()) + [
+            m for f in (self.ready.factors if self.ready else ()) if f is not None for m in f
+        ]
         return sum(matrix.numel() * matrix.element_size() for matrix in held)
 
 
@@ -69,6 +71,7 @@ class BaseModel:
         self.context_length: int = int(getattr(model.config, "max_position_embeddings", 2048))
         self._peft: PeftModel | None = None
         self._settings: dict[str, LoraSettings] = {}
+        self._first_layers: dict[str, int] = {}
         self._beside = network is not None and not trainable
         self._served: dict[str, LoadedAdapter] = {}
         self._active: str | None = None
@@ -113,6 +116,7 @@ class BaseModel:
             else:
                 self._peft.add_adapter(name, config)
         self._settings[name] = settings
+        self._first_layers[name] = lora.first_trained_layer(settings, self.layers)
         self._adapters_changed()
         if state is not None:
             try:
@@ -136,6 +140,12 @@ class BaseModel:
         """Replace an adapter's weights. Invalid where they do not fit this base."""
         lora.check_fits(state, self._settings[name], self.spec)
         set_peft_model_state_dict(self._wrapped(), state, adapter_name=name)
+        trained = lora.first_trained_layer(self._settings[name], self.layers)
+        self._first_layers[name] = min(trained, lora.first_changed_layer(state, self.layers))
+
+    def first_layer(self, name: str) -> int:
+        """The first block that this adapter changes or may come to change by training: below it all is the base's."""
+        return self._first_layers[name]
 
     def adapter_state(self, name: str) -> lora.State:
         if name in self._served:
@@ -149,8 +159,8 @@ class BaseModel:
             return served.ready
         if name not in self._settings or self.network is None:
             raise Invalid(f"There is no adapter {name!r} on this model.")
-        scaling = self._settings[name].scaling
-        return ready_adapter(self.adapter_state(name), scaling, self.network.projections, self.device)
+        scaling, first = self._settings[name].scaling, self.first_layer(name)
+        return ready_adapter(self.adapter_state(name), scaling, self.network.projections, self.device, first)
 
     def adapter_parameters(self, name: str) -> list[nn.Parameter]:
         """The weights that training may change, in a fixed order."""
@@ -179,7 +189,8 @@ class BaseModel:
         lora.check_fits(state, settings, self.spec)
         ready = None
         if self._beside and self.network is not None:
-            ready = ready_adapter(state, settings.scaling, self.network.projections, self.device)
+            first = lora.first_changed_layer(state, self.layers)
+            ready = ready_adapter(state, settings.scaling, self.network.projections, self.device, first)
         return LoadedAdapter(state, settings, ready)
 
     def install_adapter(self, name: str, loaded: LoadedAdapter) -> None:
@@ -194,6 +205,7 @@ class BaseModel:
             return
         if self._settings.pop(name, None) is None:
             return
+        del self._first_layers[name]
         if self._settings:
             self._wrapped().delete_adapter(name)
         else:  # PEFT keeps at least one adapter: the wrapper goes with the last one
@@ -230,22 +242,26 @@ class BaseModel:
         """Last hidden states (and cache) without the output layer: callers pay for logits only where they need them."""
         return _decoder_of(self.model)(**inputs)
 
-    def packed_states(self, ids: torch.Tensor, lengths: Sequence[int]) -> torch.Tensor:
+    def packed_states(
+        self, ids: torch.Tensor, lengths: Sequence[int], lower: LowerStates | None = None
+    ) -> torch.Tensor:
         """Last hidden states `(T, H)` of rows of `lengths` tokens, one after another in `ids` `(T,)`, by `network`.
 
-        Gradients flow to the active adapter.
+        Gradients flow to the active adapter. `lower`: what the blocks that it does not change have made of the tokens.
         """
         assert self.network is not None
         adapter = None
         if self._active is not None:
-            scaling = self._settings[self._active].scaling
+            scaling, first = self._settings[self._active].scaling, self.first_layer(self._active)
+            if lower is not None and lower.layer > first:
+                raise ValueError(f"the adapter begins at block {first}, below the states of block {lower.layer}")
             parameters = {
                 key.replace(f".{self._active}.weight", ".weight"): parameter
                 for key, parameter in self._wrapped().named_parameters()
                 if key.endswith((f".lora_A.{self._active}.weight", f".lora_B.{self._active}.weight"))
             }
-            adapter = ready_adapter(parameters, scaling, self.network.projections, self.device)
-        return self.network.states(ids, lengths, adapter)
+            adapter = ready_adapter(parameters, scaling, self.network.projections, self.device, first)
+        return self.network.states(ids, lengths, adapter, lower)
 
     def logits(self, hidden: torch.Tensor) -> torch.Tensor:
         """Output layer over hidden states `(..., H)`: `(..., vocabulary)` in the output layer's dtype."""

@@ -43,10 +43,19 @@ def layer_of(path: str) -> int:
     return next((int(part) for part in path.split(".") if part.isdecimal()), 0)
 
 
+def first_trained_layer(settings: LoraSettings, layers: int) -> int:
+    """The first block whose weights training may change, on a model of `layers` blocks. The last one always is."""
+    return min(layers - 1, layers - math.ceil(settings.trained_layers * layers))
+
+
 def is_trained(path: str, settings: LoraSettings, layers: int) -> bool:
-    """Whether training may change this weight of an adapter on a model of `layers` blocks. The last one always is."""
-    first = min(layers - 1, layers - math.ceil(settings.trained_layers * layers))
-    return layer_of(path) >= first and (settings.train_a or ".lora_B." in path)
+    """Whether training may change this weight of an adapter on a model of `layers` blocks."""
+    return layer_of(path) >= first_trained_layer(settings, layers) and (settings.train_a or ".lora_B." in path)
+
+
+def first_changed_layer(state: State, layers: int) -> int:
+    """The first block of which the adapter changes anything; `layers` where it changes nothing."""
+    return min((layer_of(key) for key, value in state.items() if ".lora_B." in key and value.any()), default=layers)
 
 
 def adapter_state(model: nn.Module, name: str) -> State:

@@ -40,6 +40,13 @@ class Part(NamedTuple):
     tokens: list[int]
 
 
+class LowerStates(NamedTuple):
+    """What the blocks below `layer` make of tokens: the same for all adapters that begin at it, and for none."""
+
+    layer: int
+    states: torch.Tensor  # (..., H) float32, as the tokens stand
+
+
 @dataclass(frozen=True)
 class _Layer:
     input_norm: _Norm
@@ -149,11 +156,26 @@ class Network:
 
         return self._output(self._norm(self._forward(ids, positions, attend, lora)))
 
-    def states(self, ids: torch.Tensor, lengths: Sequence[int], adapter: Adapter | None) -> torch.Tensor:
+    def states(
+        self, ids: torch.Tensor, lengths: Sequence[int], adapter: Adapter | None, lower: LowerStates | None = None
+    ) -> torch.Tensor:
         """Last hidden states `(T, H)` float32 of rows of `lengths` tokens, one after another in `ids` `(T,)`.
 
-        Gradients flow to the adapter's factors.
+        Gradients flow to the adapter's factors. With `lower` only the blocks above it are computed.
         """
+        start, x = lower if lower is not None else (0, self._embedding[ids].float())
+        x = self._blocks(x, lengths, adapter, start, len(self._layers))
+        return rms_norm(x, self._norm.weight, self._norm.eps, torch.float32)
+
+    @torch.no_grad()
+    def lower_states(self, ids: torch.Tensor, lengths: Sequence[int], layer: int) -> LowerStates:
+        """What the base's blocks below `layer` make of tokens as in `states`."""
+        return LowerStates(layer, self._blocks(self._embedding[ids].float(), lengths, None, 0, layer))
+
+    def _blocks(
+        self, x: torch.Tensor, lengths: Sequence[int], adapter: Adapter | None, start: int, stop: int
+    ) -> torch.Tensor:
+        """Hidden states `(T, H)` after the blocks from `start` to before `stop`, from those before them."""
         positions = torch.cat([torch.arange(length, device=self.device) for length in lengths])
         cos, sin = self._turns(positions)
 
@@ -162,19 +184,19 @@ class Network:
         def norm(norm: _Norm, x: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
             return rms_norm(x, norm.weight, norm.eps, dtype)
 
-        x = self._embedding[ids].float()
-        for i, layer in enumerate(self._layers):
+        for i in range(start, stop):
+            layer = self._layers[i]
             qkv = adapted(layer.qkv, norm(layer.input_norm, x, self.dtype), factors[4 * i]).view(cos.shape)
             if layer.q_norm is not None and layer.k_norm is not None:
                 q, k, v = qkv.split([self.heads, self.kv_heads, self.kv_heads], dim=1)
                 q, k = norm(layer.q_norm, q, torch.float32), norm(layer.k_norm, k, torch.float32)
                 qkv = torch.cat([q, k, v], dim=1)
             qkv = _turned(qkv, cos, sin).to(self.dtype)
-            attended = causal_attention(qkv, lengths, self.heads, self.kv_heads).reshape(len(ids), -1)
+            attended = causal_attention(qkv, lengths, self.heads, self.kv_heads).reshape(len(x), -1)
             x = x + adapted(layer.output, attended, factors[4 * i + 1])
             gate_up = adapted(layer.gate_up, norm(layer.mlp_norm, x, self.dtype), factors[4 * i + 2])
             x = x + gated(layer.down, gate_up, factors[4 * i + 3], self.dtype)
-        return norm(self._norm, x, torch.float32)
+        return x
 
     def _turns(self, positions: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """cos and sin `(T, heads + 2 kv_heads, D)`: one rotation for all three; that of the values turns nothing."""
@@ -258,8 +280,8 @@ def _project(
         return y
     if isinstance(lora, Stack):
         return lora.add_to(y, index, x.float())
-    a, b = lora.factors[index]
-    return y.addmm_(torch.mm(x.float(), a), b)
+    factors = lora.factors[index]
+    return y if factors is None else y.addmm_(torch.mm(x.float(), factors.a), factors.b)
 
 
 def _turned(qkv: torch.Tensor, cos: torch.Tensor, sin: torch.Tensor) -> torch.Tensor:

@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 import torch
 
-from learner.modeling.lora import State
+from learner.modeling.lora import State, layer_of
 
 
 class Factors(NamedTuple):
@@ -28,7 +28,7 @@ class Factors(NamedTuple):
 class Adapter(NamedTuple):
     """One adapter, ready to decode with: its factors in the order of the network's projections."""
 
-    factors: list[Factors]
+    factors: list[Factors | None]  # None where it changes nothing
 
 
 class ProjectionNames(NamedTuple):
@@ -40,12 +40,22 @@ class ProjectionNames(NamedTuple):
 
 
 def ready_adapter(
-    state: State, scaling: float, projections: Sequence[ProjectionNames], device: torch.device
+    state: State,
+    scaling: float,
+    projections: Sequence[ProjectionNames],
+    device: torch.device,
+    first_layer: int = 0,
 ) -> Adapter:
-    """The matrices of an adapter's PEFT state (keys end in ``<path>.lora_A.weight``) as `Factors`."""
+    """The matrices of an adapter's PEFT state (keys end in ``<path>.lora_A.weight``) as `Factors`.
+
+    Below block `first_layer` it changes nothing: nothing is computed there.
+    """
     by_layer = {key.removeprefix("base_model.model."): value for key, value in state.items()}
-    factors = []
+    factors: list[Factors | None] = []
     for projection in projections:
+        if layer_of(projection.paths[0]) < first_layer:
+            factors.append(None)
+            continue
         down = [by_layer[f"{path}.lora_A.weight"].float() for path in projection.paths]
         up = [by_layer[f"{path}.lora_B.weight"].float() for path in projection.paths]
         a, b = torch.cat(down), torch.block_diag(*up).T * scaling
@@ -81,14 +91,15 @@ class Stack:
     def add_to(self, y: torch.Tensor, projection: int, x: torch.Tensor) -> torch.Tensor:
         """Add each row's change to y `(rows, out)`, in place, from x `(rows, in)`; both float32."""
         a, b = self._a[projection][: self._rows], self._b[projection][: self._rows]
-        y.unsqueeze(1).baddbmm_(torch.bmm(x.unsqueeze(1), a.transpose(1, 2)), b)
+        if self._ranks[projection] > 0:
+            y.unsqueeze(1).baddbmm_(torch.bmm(x.unsqueeze(1), a.transpose(1, 2)), b)
         return y
 
     def _make_room(self, adapters: Sequence[Adapter | None]) -> None:
         ranks = list(self._ranks) or [0] * len(self._projections)
         for adapter in adapters:
             if adapter is not None:
-                ranks = [max(r, f.a.shape[1]) for r, f in zip(ranks, adapter.factors, strict=True)]
+                ranks = [max(r, f.a.shape[1] if f else 0) for r, f in zip(ranks, adapter.factors, strict=True)]
         if len(adapters) <= self._room and ranks == self._ranks:
             return
         self._room, self._ranks = max(self._room, len(adapters)), ranks
@@ -107,8 +118,8 @@ class Stack:
         for i, (a, b) in enumerate(zip(self._a, self._b, strict=True)):
             a[row].zero_()
             b[row].zero_()
-            if adapter is not None:
-                factors = adapter.factors[i]
+            factors = adapter.factors[i] if adapter is not None else None
+            if factors is not None:
                 rank = factors.a.shape[1]
                 a[row, :rank] = factors.a.T
                 b[row, :rank] = factors.b

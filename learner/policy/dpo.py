@@ -13,7 +13,13 @@ from learner.modeling.base import BaseModel
 from learner.monitor import Monitor
 from learner.policy.distance import keep_near
 from learner.policy.losses import dpo_loss
-from learner.policy.sequences import SequenceBatch, batch_sequences, evaluate_policy, select
+from learner.policy.sequences import (
+    SequenceBatch,
+    batch_sequences,
+    evaluate_policy,
+    select,
+    with_lower_states,
+)
 from learner.policy.steps import add_to, clipped_step, mean_metrics
 from learner.policy.task import History, Task
 
@@ -31,8 +37,11 @@ def train_dpo(
         return []
     queries = [base.encode_chat(context) for context, _, _ in pairs]
     better, worse = (
-        batch_sequences(queries, [base.encode_reply(r.text, r.finished) for r in replies], base.pad_id, base.device)
-        for replies in ([pair[1] for pair in pairs], [pair[2] for pair in pairs])
+        with_lower_states(base, adapter, batch, dpo.micro_batch_size)
+        for batch in (
+            batch_sequences(queries, [base.encode_reply(r.text, r.finished) for r in replies], base.pad_id, base.device)
+            for replies in ([pair[1] for pair in pairs], [pair[2] for pair in pairs])
+        )
     )
     reference_better = _reply_logprobs(base, None, better, dpo.micro_batch_size)
     reference_worse = _reply_logprobs(base, None, worse, dpo.micro_batch_size)

@@ -47,7 +47,13 @@ from learner.policy.distance import scale_back
 from learner.policy.losses import AdaptiveKL, clipped_policy_loss, clipped_value_loss, demonstration_loss
 from learner.policy.micro_batches import MicroBatch
 from learner.policy.rollouts import Rollout, sample_replies
-from learner.policy.sequences import SequenceBatch, batch_sequences, evaluate_policy, select
+from learner.policy.sequences import (
+    SequenceBatch,
+    batch_sequences,
+    evaluate_policy,
+    select,
+    with_lower_states,
+)
 from learner.policy.steps import add_to, clipped_step, mean_metrics, policy_metrics
 from learner.policy.task import Context, History, LearningError, Reward, Task
 
@@ -80,6 +86,8 @@ def train_ppo(
     """
     config, prompts, demonstrations = settings.ppo, task.prompts, task.demonstrations
     micro_batch = MicroBatch(config.micro_batch_size)
+    if demonstrations is not None:
+        demonstrations = micro_batch.fit(partial(with_lower_states, base, adapter, demonstrations))
     value_head = None
     parameters = base.adapter_parameters(adapter)
     groups = [{"params": parameters, "lr": config.learning_rate}]
@@ -198,6 +206,7 @@ def score_tokens(
     """Steps 3 to 5. `order` says which rows will share a micro-batch in the first epoch; the rows of one prompt are
     next to each other, `replies_trained` of them. `known_values` `(B, response_tokens)`: values that no head makes."""
     batch = batch_sequences([r.query for r in rollouts], [r.response for r in rollouts], base.pad_id, base.device)
+    batch = with_lower_states(base, adapter, batch, rows_at_once)
     mask = batch.response_mask
     logprobs, ref_logprobs, values = (torch.zeros(mask.shape, device=base.device) for _ in range(3))
     if known_values is not None:

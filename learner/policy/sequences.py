@@ -14,6 +14,7 @@ import torch
 
 from learner.modeling.base import BaseModel
 from learner.modeling.heads import ValueHead
+from learner.modeling.network import LowerStates
 
 LOGIT_ROWS = 256  # response tokens whose logits exist at once: 256 x 49,152 float32 values are 50 MB
 
@@ -27,6 +28,7 @@ class SequenceBatch(NamedTuple):
     predictor: torch.Tensor  # (B, T) int64: the position whose logits predict each response token
     response_ids: torch.Tensor  # (B, T) int64
     response_mask: torch.Tensor  # (B, T) bool
+    lower: LowerStates | None = None  # (B, L, H), where `with_lower_states` put them
 
 
 class PolicyOutput(NamedTuple):
@@ -56,13 +58,13 @@ def batch_sequences(
         response_ids[i, :r] = torch.tensor(response)
         response_mask[i, :r] = True
     position_ids = (attention_mask.cumsum(-1) - 1).clamp(min=0)
-    batch = SequenceBatch(input_ids, attention_mask, position_ids, predictor, response_ids, response_mask)
-    return SequenceBatch(*(tensor.to(device) for tensor in batch))
+    tensors = (input_ids, attention_mask, position_ids, predictor, response_ids, response_mask)
+    return SequenceBatch(*(tensor.to(device) for tensor in tensors))
 
 
 def select(batch: SequenceBatch, rows: torch.Tensor) -> SequenceBatch:
     """The given rows, cut to what they need: shorter rows cost less."""
-    chosen = SequenceBatch(*(tensor[rows] for tensor in batch))
+    chosen = SequenceBatch(*(tensor[rows] for tensor in batch[:-1]))
     length = int(chosen.attention_mask.sum(-1).max())
     width = int(chosen.response_mask.sum(-1).max())
     return SequenceBatch(
@@ -72,7 +74,28 @@ def select(batch: SequenceBatch, rows: torch.Tensor) -> SequenceBatch:
         chosen.predictor[:, :width],
         chosen.response_ids[:, :width],
         chosen.response_mask[:, :width],
+        LowerStates(batch.lower.layer, batch.lower.states[rows, :length]) if batch.lower is not None else None,
     )
+
+
+def with_lower_states(base: BaseModel, adapter: str, batch: SequenceBatch, rows_at_once: int) -> SequenceBatch:
+    """The batch with what the blocks below the adapter's first one make of it.
+
+    They are the same for policy and reference and for every step of training, so whoever evaluates a batch more than
+    once has them computed once. As it was where there are none, or where the forward pass is not our own.
+    """
+    layer = base.first_layer(adapter)
+    if base.network is None or layer == 0:
+        return batch
+    found = []
+    for part in torch.arange(len(batch.input_ids), device=base.device).split(rows_at_once):
+        rows = select(batch, part)
+        read = rows.attention_mask.bool()
+        packed = base.network.lower_states(rows.input_ids[read], read.sum(-1).tolist(), layer).states
+        states = packed.new_zeros(len(part), batch.input_ids.shape[1], packed.shape[-1])
+        states[:, : read.shape[1]][read] = packed
+        found.append(states)
+    return batch._replace(lower=LowerStates(layer, torch.cat(found)))
 
 
 def states_at(
@@ -89,7 +112,10 @@ def states_at(
         return states[rows, positions]
     lengths = batch.attention_mask.sum(-1)
     starts = lengths.cumsum(0) - lengths
-    return base.packed_states(batch.input_ids[batch.attention_mask.bool()], lengths.tolist())[starts[rows] + positions]
+    read, lower = batch.attention_mask.bool(), batch.lower
+    if lower is not None:
+        lower = LowerStates(lower.layer, lower.states[read])
+    return base.packed_states(batch.input_ids[read], lengths.tolist(), lower)[starts[rows] + positions]
 
 
 def response_states(base: BaseModel, batch: SequenceBatch) -> torch.Tensor:
@@ -141,6 +167,7 @@ def evaluate_policy(
 def token_kl(base: BaseModel, adapter: str, batch: SequenceBatch, temperature: float) -> torch.Tensor:
     """KL(policy || reference) `(B, T)` of the whole next-token distributions before each response token, in nats."""
     states = []
+    batch = with_lower_states(base, adapter, batch, len(batch.input_ids))
     for name in (adapter, None):
         with base.using(name):
             states.append(response_states(base, batch))

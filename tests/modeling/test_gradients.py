@@ -14,7 +14,13 @@ from learner.modeling.base import BaseModel
 from learner.modeling.embedded import EMBEDDED_FOLDER
 from learner.modeling.loading import load_base
 from learner.modeling.weights import Weights
-from learner.policy.sequences import SequenceBatch, batch_sequences, evaluate_policy
+from learner.policy.sequences import (
+    SequenceBatch,
+    batch_sequences,
+    evaluate_policy,
+    select,
+    with_lower_states,
+)
 from tests.modeling.reference import transformers_logprobs
 from tests.tiny_models import ARCHITECTURES, MORE_ARCHITECTURES, save_tiny_model
 
@@ -102,6 +108,51 @@ def test_part_of_an_adapter_is_trained_as_in_the_whole(models_dir: Path, tmp_pat
     assert set(part) == late and 0 < len(late) < len(whole) / 2
     for key in late:
         assert torch.allclose(part[key], whole[key], rtol=1e-5, atol=1e-7)
+
+
+@pytest.mark.parametrize("name", sorted(ARCHITECTURES | MORE_ARCHITECTURES))
+def test_blocks_below_the_adapter_need_computing_only_once(name: str, models_dir: Path, tmp_path: Path) -> None:
+    base = loaded(name, "dequantised", torch.float32, models_dir, tmp_path)
+    base.add_adapter("late", LoraSettings(4, 8.0, trained_layers=0.5, train_a=False))
+    late = base.adapter_parameters("late")
+    plain, weights = some_batch(base), torch.randn(3, 64, generator=RANDOM)
+    batch = with_lower_states(base, "late", plain, rows_at_once=2)
+    assert (batch.lower is None) == (base.network is None) == (name == "gemma")
+    assert batch.lower is None or batch.lower.layer == base.layers / 2 == base.first_layer("late")
+    order = torch.tensor([2, 0])  # other company than they were computed in, and shorter
+    for step in range(2):
+        found, expected = [], []
+        for values, rows in ((expected, select(plain, order)), (found, select(batch, order))):
+            logprobs = evaluate_policy(base, "late", rows, 0.7).logprobs
+            values += [evaluate_policy(base, None, rows, 0.7).logprobs, logprobs]
+            values += torch.autograd.grad((logprobs * weights[:2, : logprobs.shape[1]]).sum(), late)
+        assert all(torch.allclose(a, b, rtol=1e-4, atol=1e-5) for a, b in zip(found, expected, strict=True))
+        assert all(bool(part.any()) for part in expected[2:])
+        assert bool(torch.allclose(expected[0], expected[1])) == (step == 0)
+        with torch.no_grad():  # B was zero
+            for parameter in late:
+                parameter.add_(0.3 * torch.randn(parameter.shape, generator=RANDOM))
+    if batch.lower is not None:  # the other adapter changes the first blocks too
+        assert with_lower_states(base, "policy", plain, rows_at_once=2).lower is None
+        with pytest.raises(ValueError, match="begins at block 0"):
+            evaluate_policy(base, "policy", batch, 0.7)
+
+
+def test_an_adapter_begins_where_it_changes_anything(models_dir: Path, tmp_path: Path) -> None:
+    """Whatever may be trained of it: a state that came from elsewhere can have changed earlier blocks."""
+    base = loaded("llama", "dequantised", torch.float32, models_dir, tmp_path)
+    state, late = base.adapter_state("policy"), LoraSettings(4, 8.0, trained_layers=0.5)
+    assert lora.first_changed_layer(state, base.layers) == 0
+    assert lora.first_changed_layer(lora.scaled(state, 0.0), base.layers) == base.layers
+    base.add_adapter("other", late, state)
+    assert base.first_layer("other") == 0
+    base.set_adapter_state("other", lora.scaled(state, 0.0))
+    assert base.first_layer("other") == base.layers / 2
+    last = {key: value * (lora.layer_of(key) == base.layers - 1) for key, value in state.items()}
+    lora.save_adapter(tmp_path / "last", last, late, base.spec.id, base.adapter_targets())
+    base.load_adapter("whole", tmp_path / "last")  # all of it may be trained
+    assert base.first_layer("whole") == 0
+    assert lora.first_changed_layer(last, base.layers) == base.layers - 1
 
 
 def test_whatever_the_share_the_last_layer_is_trained() -> None:

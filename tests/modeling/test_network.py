@@ -33,15 +33,15 @@ TEXTS = ("Hello!", "Tell me about the sea and the ships on it, please.", "Why?",
 def any_base(
     request: pytest.FixtureRequest, models_dir: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> BaseModel:
-    """A tiny float32 model of each architecture with two adapters of different rank."""
+    """A tiny float32 model of each architecture with adapters of different rank; one changes the last blocks alone."""
     folder = tmp_path_factory.mktemp("any") / request.param
     save_tiny_model(request.param, folder, models_dir / EMBEDDED_FOLDER)
     base = load_base(
         str(folder), folder.parent / "models", device="cpu", weights="dequantised", dtype=torch.float32
     )
     assert (base.network is None) == (request.param == "gemma")
-    for name, rank in (("small", 2), ("large", 6)):
-        base.add_adapter(name, LoraSettings(rank=rank, alpha=8.0))
+    for name, rank, trained in (("small", 2, 1.0), ("large", 6, 1.0), ("late", 3, 0.5)):
+        base.add_adapter(name, LoraSettings(rank, 8.0, trained))
         generator = torch.Generator().manual_seed(rank)
         with torch.no_grad():
             for parameter in base.adapter_parameters(name):
@@ -64,7 +64,7 @@ def prompts(base: BaseModel, texts: Sequence[str] = TEXTS) -> list[list[int]]:
     return [base.encode_chat([Turn("user", text)]) for text in texts]
 
 
-@pytest.mark.parametrize("adapter", [None, "small", "large"])
+@pytest.mark.parametrize("adapter", [None, "small", "large", "late"])
 def test_log_probabilities_are_those_of_transformers_and_peft(
     any_base: BaseModel, adapter: str | None
 ) -> None:
@@ -82,7 +82,7 @@ def test_log_probabilities_are_those_of_transformers_and_peft(
 
 
 def test_company_of_other_adapters_changes_nothing(any_base: BaseModel) -> None:
-    adapters = ["large", None, "small", "large"]
+    adapters = ["large", None, "small", "late"]
     ids = prompts(any_base)
     alone = [run(Decoder(any_base), [p], [GREEDY], [a])[0] for p, a in zip(ids, adapters, strict=True)]
     assert run(Decoder(any_base), ids, [GREEDY] * 4, adapters) == alone
@@ -95,7 +95,7 @@ def test_company_of_other_adapters_changes_nothing(any_base: BaseModel) -> None:
                 for reply in (run(Decoder(any_base), ids[:1], [GREEDY], [a])[0] for a in set(adapters))
             }
         )
-        == 3
+        == 4
     )
 
 
