@@ -161,6 +161,7 @@ class GateConfig:
     # of wins on 64 replies was not shown to be above 50 %.
     replies: int = 2
     alpha: float = 0.05  # over all updates of one person
+    alpha_half_spent: float = 50.0  # pieces of feedback by which half of it is spent
     min_win_rate: float = 0.5
     confidence: float = 0.95  # one-sided
     posterior_draws: int = 1000

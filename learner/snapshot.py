@@ -26,9 +26,9 @@ class Snapshot:
     """All that one update may know of a person.
 
     `base_replies`: what the base says to the contexts of the feedback, by `context_key`; `base_says` asks it for more,
-    None where it cannot be asked. `tests_before`: how many updates of this person have asked whether there is anything
-    to learn. `live`: the live adapter, None where the base answers (also where the live version was made for another
-    base).
+    None where it cannot be asked. `tested_before`: the most pieces of feedback of which an earlier update has asked
+    whether there is anything to learn; `found_before`: whether one found that there is. `live`: the live adapter, None
+    where the base answers (also where the live version was made for another base).
     """
 
     evidence: Evidence
@@ -37,6 +37,7 @@ class Snapshot:
     system_prompt: str = ""
     live_version: int = 0
     live: tuple[lora.State, LoraSettings] | None = None
-    tests_before: int = 0
+    tested_before: int = 0
+    found_before: bool = False
     reward_kind: RewardKind = "bayesian"
     muted: tuple[str, ...] = ()  # features that the person switched off: held at zero in every fit

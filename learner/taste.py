@@ -61,9 +61,10 @@ def understand(
         "left_out": len(snapshot.evidence.left_out),
     }
     monitor.report("reward model", 0.0, {})
-    number = snapshot.tests_before + 1
-    test = evidence_gain(train, held_out, gate.alpha_for_test(number, config.gate.alpha), seed=config.seed)
-    report["evidence"] = asdict(test) | {"test_number": number}
+    pieces = sum(o.kind != "comment" for o in observations)
+    alpha = gate.alpha_for_test(pieces, snapshot.tested_before, snapshot.found_before, config.gate)
+    test = evidence_gain(train, held_out, alpha, seed=config.seed)
+    report["evidence"] = asdict(test)
     if not test.learnable:
         return Taste(uses, abstains=test.reason)
     change = change_of_taste(join(train, held_out))

@@ -207,6 +207,7 @@ class Learner:
         if number != BASE_VERSION and self.store.version(run.user_id, number).base_id == base.spec.id:
             live = lora.read_adapter(self.home.adapter_dir(run.user_id, number))
         earlier = [r for r in self.store.list_runs(run.user_id, limit=10_000) if r.id != run.id]
+        tests = [r.report["evidence"] for r in earlier if r.report.get("evidence", {}).get("exchanges", 0) > 0]
         settings = self.store.settings(run.user_id)
         said = BaseReplies(self.store, run.id, base, config, monitor)
         asked = {context_key(o.context): o.context for o in evidence.observations}
@@ -219,8 +220,8 @@ class Learner:
             muted=tuple(name for name in STATED if name in settings["muted"]),
             live_version=number,
             live=live,
-            # too little feedback to test anything spends nothing
-            tests_before=sum(r.report.get("evidence", {}).get("exchanges", 0) > 0 for r in earlier),
+            tested_before=max((test["observations"] for test in tests), default=0),
+            found_before=any(test["learnable"] for test in tests),
         )
 
     def _record(self, run: LearningRun, snapshot: Snapshot, candidate: Candidate, base: BaseModel) -> LearningRun:

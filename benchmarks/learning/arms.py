@@ -55,7 +55,7 @@ def snapshot_of(story: Story, config: LearnerConfig, monitor: Monitor) -> Iterat
         run = runs[0] if runs else store.queue_run(story.user_id, "manual")
         evidence = load_evidence(store, story.user_id)
         found = learner.snapshot(run, evidence, story.ground.base, config, monitor)
-        yield replace(found, live=None, live_version=0, tests_before=0)
+        yield replace(found, live=None, live_version=0, tested_before=0, found_before=False)
     finally:
         store.close()
 

@@ -10,6 +10,7 @@ from scipy import stats
 
 from benchmarks.people.tastes import LAPSES, PAIRS, Person, RandomPerson, Taste, scaled
 from benchmarks.reward.trial import PIECES, Trial, first, mean_interval
+from learner.config import GateConfig
 from learner.evaluation.gate import alpha_for_test
 from learner.reward.drift import change_of_taste, forgetting
 from learner.reward.evidence import evidence_gain
@@ -23,7 +24,6 @@ Intervals = dict[str, tuple[float, float]]
 Row = tuple[Figures, Intervals]
 
 REPORTED_SEED, CONTENT_SEED, CHANGE_SEED = 101, 102, 103
-ALPHA = 0.05  # of the gate's first question, over all updates of a person
 
 
 def summarised(values: Mapping[str, list[float]]) -> Row:
@@ -103,11 +103,15 @@ def null_people(trial: Trial, people: int, updates: int = 10) -> Row:
     for number in range(people):
         person = RandomPerson(trial.measured, np.random.default_rng([104, number]))
         observations = person.feedback(trial.rated, 20 * updates)
+        before = 0
         for update in range(1, updates + 1):
             given = observations[: 20 * update]
             train = trial.design([o for o in given if not o.held_out])
             held_out = trial.design([o for o in given if o.held_out])
-            if evidence_gain(train, held_out, alpha_for_test(update, ALPHA), seed=number).learnable:
+            pieces = sum(o.kind != "comment" for o in given)
+            alpha = alpha_for_test(pieces, before, False, GateConfig())
+            before = pieces
+            if evidence_gain(train, held_out, alpha, seed=number).learnable:
                 found += 1
                 break
     bounds = stats.binomtest(found, people).proportion_ci(0.95, method="exact")

@@ -3,7 +3,7 @@
 The three questions are asked in that order, and each refusal says why in words.
 
 1. Is there anything to learn? Cross-fitted on all feedback: every piece is predicted by a model that has not seen its
-   conversation (`learner.reward.evidence`). The levels of all tests of one person sum to 5 %.
+   conversation (`learner.reward.evidence`). The levels of all tests of one person sum to 5 %, until one finds a taste.
 2. Is the candidate better? By the posterior over all feedback, the optimiser's and the held-out one; the bound is over
    joint draws of that posterior and of the prompts, so a judge that is unsure refuses. A judge fitted on held-out
    feedback alone knows next to nothing at 40 pieces: it passed 9 of 40 people who plainly like it short, against 40 of
@@ -15,7 +15,6 @@ An error while judging is an error, never a tie.
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -46,11 +45,18 @@ class Sanity:
     distinct_2_ratio: float
 
 
-def alpha_for_test(number: int, alpha: float) -> float:
-    """The level of a person's `number`-th test (from 1): alpha spent as 6 / (pi k)^2, so all of them sum to alpha."""
-    if number < 1:
-        raise ValueError(f"tests are numbered from 1, not {number}")
-    return alpha * 6 / (math.pi * number) ** 2
+def alpha_for_test(pieces: int, before: int, found: bool, config: GateConfig) -> float:
+    """The level of a test of `pieces` pieces of feedback, where the one before had `before` (0: there was none).
+
+    Alpha is spent as feedback comes in, n / (n + half) of it by n pieces (Lan and DeMets 1983), so that whoever asks
+    often pays little for early tests that could hardly find anything. Where an earlier test has `found` a taste all of
+    alpha is there: for somebody who rates at random the error has been made, and no later test can add to it.
+    0 where nothing new is to be tested.
+    """
+    if found:
+        return config.alpha
+    half = config.alpha_half_spent
+    return config.alpha * max(0.0, pieces / (pieces + half) - before / (before + half))
 
 
 def win_rate(judge: RewardModel, candidate: Array, live: Array, config: GateConfig, seed: int) -> WinRate:

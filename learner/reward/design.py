@@ -72,7 +72,7 @@ class Design:
     the original), `thumbs` (observation, row, +1 or -1), `stars` (observation, row, 1..5).
     """
 
-    replies: Array  # (R, F) centred features
+    replies: Array  # (R, F) features, centred on what the base said to the prompt
     feedback_ids: tuple[str, ...]  # n
     kinds: tuple[str, ...]  # n
     roots: tuple[str, ...]  # n
@@ -83,6 +83,7 @@ class Design:
     rankings: tuple[Ranking, ...] = ()
     wishes: tuple[Wish, ...] = ()
     texts: tuple[Text, ...] = ()  # R, where the rows came from texts: for scores that are not made of features
+    absolute: Array | None = None  # (R, F) the same features, centred on the population alone
     choices: Choices = field(init=False)
 
     def __post_init__(self) -> None:
@@ -100,7 +101,7 @@ class Design:
 
     def with_replies(self, replies: Array) -> Design:
         """The same feedback about other features."""
-        return self.changed(replies=replies)
+        return self.changed(replies=replies, absolute=None)
 
     def subset(self, keep: npt.NDArray[np.bool_], keep_wishes: bool = False) -> Design:
         """The observations where `keep` (n,) is true. With `keep_wishes`, all wishes stay (their own
@@ -136,6 +137,7 @@ class Design:
                 if keep_wishes or own(w.observation)
             ),
             texts=self.texts,
+            absolute=self.absolute,
         )
 
 
@@ -164,6 +166,7 @@ def build_design(
         rankings=tuple(builder.rankings),
         wishes=tuple(builder.wishes),
         texts=tuple(builder.texts),
+        absolute=np.array(builder.absolute) if builder.rows else np.zeros((0, len(FEATURE_NAMES))),
     )
 
 
@@ -191,6 +194,11 @@ def join(first: Design, second: Design) -> Design:
         wishes=first.wishes
         + tuple(w._replace(observation=w.observation + n * (w.observation >= 0)) for w in second.wishes),
         texts=first.texts + second.texts,
+        absolute=(
+            np.concatenate([first.absolute, second.absolute])
+            if first.absolute is not None and second.absolute is not None
+            else None
+        ),
     )
 
 
@@ -202,6 +210,7 @@ class _Builder:
         self.base_phi: dict[str, Array] = {}
         self.rated_row: dict[tuple[str, Reply], int] = {}
         self.rows: list[Array] = []
+        self.absolute: list[Array] = []
         self.texts: list[Text] = []
         self.edits: list[tuple[int, int, int]] = []
         self.thumbs: list[tuple[int, int, int]] = []
@@ -213,7 +222,9 @@ class _Builder:
         key = context_key(observation.context)
         if key not in self.base_phi:
             self.base_phi[key] = features_of(observation.context, self.base_replies.get(key, ()))
-        self.rows.append(centred(features(observation.context, reply), self.base_phi[key]))
+        raw = features(observation.context, reply)
+        self.rows.append(centred(raw, self.base_phi[key]))
+        self.absolute.append(centred(raw, self.base_phi[key][:0]))
         self.texts.append(Text(observation.context, reply))
         return len(self.rows) - 1
 

@@ -21,12 +21,13 @@ import numpy as np
 
 from learner.reward import likelihood as lk
 from learner.reward.design import Design
-from learner.reward.evidence import FOLDS, deal_folds
+from learner.reward.evidence import deal_folds
 from learner.reward.features import FEATURE_NAMES, Array, names_of
 from learner.reward.model import RewardModel, fit
 from learner.reward.prior import DEFAULTS, RewardConfig
 
 FeatureKind = Literal["bayesian", "linear", "length"]
+FOLDS = 5
 RIDGE = 10.0  # in rows: with features of unit scale, about the share that ten ratings have in the weights
 SCORE_SD = 1.0  # prior sd of the scale of a score that has been brought to unit variance, in logits
 LENGTH = FEATURE_NAMES.index("log_length")
@@ -104,7 +105,7 @@ def held_out_gain(kind: FeatureKind, design: Design, config: RewardConfig = DEFA
 
 def with_features(design: Design, replies: Array) -> Design:
     """The same feedback about other features. Wishes go: they are about features that are not there."""
-    return design.changed(replies=replies, wishes=())
+    return design.changed(replies=replies, absolute=None, wishes=())
 
 
 def _widened(narrow: RewardModel, basis: Array, config: RewardConfig) -> RewardModel:

@@ -35,7 +35,8 @@ def without(design: Design, muted: Collection[str]) -> Design:
     held = held_at_zero(muted)
     counts = np.array([name not in held for name in FEATURE_NAMES], dtype=np.float64)
     wishes = tuple(wish for wish in design.wishes if FEATURE_NAMES[wish.feature] not in held)
-    return design.changed(replies=design.replies * counts, wishes=wishes)
+    absolute = None if design.absolute is None else design.absolute * counts
+    return design.changed(replies=design.replies * counts, absolute=absolute, wishes=wishes)
 
 
 def silenced(model: RewardModel, muted: Collection[str]) -> RewardModel:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -29,11 +30,17 @@ SANE = gate.Sanity(
 
 
 def test_all_levels_of_a_person_together_spend_alpha() -> None:
-    assert gate.alpha_for_test(1, 0.05) == pytest.approx(0.05 * 6 / math.pi**2)
-    total = sum(gate.alpha_for_test(k, 0.05) for k in range(1, 100_000))
-    assert 0.0499 < total <= 0.05
-    with pytest.raises(ValueError):
-        gate.alpha_for_test(0, 0.05)
+    """However often they ask, and however much feedback lies between."""
+    assert gate.alpha_for_test(50, 0, False, CONFIG) == pytest.approx(0.025)
+    for asked in (range(100_000), range(0, 100_000, 700), (0, 20, 50, 100, 200, 99_999)):
+        levels = [gate.alpha_for_test(pieces, before, False, CONFIG) for before, pieces in pairwise(asked)]
+        assert min(levels) > 0 and 0.0499 < sum(levels) <= 0.05
+
+
+def test_the_same_feedback_is_not_tested_twice_unless_a_taste_was_found() -> None:
+    assert gate.alpha_for_test(40, 40, False, CONFIG) == 0
+    assert gate.alpha_for_test(38, 40, False, CONFIG) == 0  # two pieces were taken back
+    assert gate.alpha_for_test(40, 40, True, CONFIG) == 0.05
 
 
 def certain_judge():

@@ -27,11 +27,15 @@ def test_a_strong_taste_is_found() -> None:
     assert "nats" in result.reason
 
 
+def seen_both_ways(d: Design, seed: int) -> Design:
+    """As it is where the prompt's other replies say nothing: centring on them is noise."""
+    noise = np.random.default_rng(seed).standard_normal(d.replies.shape)
+    return d.changed(replies=d.replies + noise, absolute=d.replies)
+
+
 def test_the_level_holds_for_people_who_rate_at_random() -> None:
-    p = [
-        evidence_gain(*split(simulated(30, [0.0] * 5, 1000 + i, kinds=RATINGS)), alpha=0.2).p_value
-        for i in range(40)
-    ]
+    people = [seen_both_ways(simulated(30, [0.0] * 5, 1000 + i, kinds=RATINGS), i) for i in range(40)]
+    p = [evidence_gain(*split(person), alpha=0.2).p_value for person in people]
     # of 40 uniform p-values at most 15 are <= 0.2 and 28 are <= 0.5, but for one time in a hundred each
     assert sum(value <= 0.2 for value in p) <= 15
     assert sum(value <= 0.5 for value in p) <= 28
@@ -59,7 +63,12 @@ def test_too_little_feedback_says_so() -> None:
     assert not evidence_gain(*split(one_conversation), alpha=0.05).learnable
 
 
-@pytest.mark.parametrize("alpha", [0.0, 1.0, -1.0])
+def test_without_a_level_to_spend_nothing_is_found() -> None:
+    result = evidence_gain(*split(simulated(60, [2.0] + [0.0] * 9, 1, kinds=RATINGS)), alpha=0.0)
+    assert not result.learnable and result.exchanges == 0 and "no more of them" in result.reason
+
+
+@pytest.mark.parametrize("alpha", [1.0, -1.0])
 def test_alpha_is_a_probability(alpha: float) -> None:
     with pytest.raises(ValueError, match="alpha"):
         evidence_gain(*split(simulated(20, [1.0], 4)), alpha=alpha)
@@ -81,7 +90,7 @@ def test_feedback_is_exchanged_only_among_replies_of_one_standing() -> None:
     )  # fmt: skip
     rng, exchange = np.random.default_rng(0), Exchange(d)
     drawn = [exchange.draw(rng) for _ in range(300)]
-    features = np.array([feedback.replies[:, 0] for feedback in drawn])
+    features = np.array([d.replies[feedback.reply, 0] for feedback in drawn])
     for group, ways in (([0, 1], 2), ([2, 3, 4, 5], 1), ([6, 7, 8], 6)):
         assert (np.sort(features[:, group], axis=1) == group).all()
         assert len({tuple(row) for row in features[:, group]}) == ways
@@ -98,6 +107,15 @@ def test_a_replys_thumb_and_stars_move_together() -> None:
     drawn = [exchange.draw(rng) for _ in range(100)]
     pairs = {(f.thumb_sign[0], f.star_level[0], f.thumb_sign[1], f.star_level[1]) for f in drawn}
     assert pairs == {(1, 5, -1, 1), (-1, 1, 1, 5)}
+
+
+def test_the_gain_is_the_mean_of_both_ways_to_see_a_reply() -> None:
+    d = seen_both_ways(simulated(60, [2.0, 0.0], 5, kinds=RATINGS), 5)
+    assert d.absolute is not None
+    fold, feedback = deal_folds(d.roots, 5), Feedback.of(d)
+    alone = [CrossFit(d.with_replies(view), fold, RewardConfig()).gain(feedback) for view in (d.replies, d.absolute)]
+    assert abs(alone[0] - alone[1]) > 0.5
+    assert CrossFit(d, fold, RewardConfig()).gain(feedback) == pytest.approx(np.mean(alone))
 
 
 def test_the_gain_is_of_weights_that_never_saw_the_fold() -> None:
