@@ -45,7 +45,7 @@ def test_the_worker_finds_it_in_the_reports_of_earlier_runs(tmp_path: Path, tiny
         store.finish_run(store.queue_run(user, "manual").id, "abstained", report=report)
         run = store.queue_run(user, "manual")
         nothing = Evidence((), (), None)
-        found = learner.snapshot(run, nothing, tiny_base, LearnerConfig(), Unlimited())  # type: ignore[arg-type]
+        found = learner.snapshot(run, nothing, tiny_base, LearnerConfig(), Unlimited())
         store.request_cancel(user, run.id)
         return found.tested_before, found.found_before
 
