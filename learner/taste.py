@@ -61,7 +61,7 @@ def understand(
         "left_out": len(snapshot.evidence.left_out),
     }
     monitor.report("reward model", 0.0, {})
-    pieces = sum(o.kind != "comment" for o in observations)
+    pieces = train.predictable + held_out.predictable
     alpha = gate.alpha_for_test(pieces, snapshot.tested_before, snapshot.found_before, config.gate)
     test = evidence_gain(train, held_out, alpha, seed=config.seed)
     report["evidence"] = asdict(test)

@@ -8,7 +8,6 @@ that is a module with `base_model_prefix` and `score`.
 from __future__ import annotations
 
 import json
-import math
 import sys
 import tempfile
 import time
@@ -29,6 +28,8 @@ from transformers import (
 from trl.experimental.ppo import PPOConfig, PPOTrainer
 
 from benchmarks.ppo.setting import Setting, peak_mb, reward
+from learner.config import LoraSettings
+from learner.modeling.lora import first_trained_layer, is_trained
 
 PAD = "<|endoftext|>"  # TRL masks whatever is the padding token, so that it must not be the end of a turn
 LINEAR = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
@@ -85,6 +86,7 @@ def main() -> None:
     for name, parameter in value.named_parameters():
         parameter.requires_grad_(name.startswith("score"))
     keeps = KeepsHistory()
+    lora = LoraSettings(setting.lora_rank, setting.lora_alpha, setting.trained_layers, setting.train_a)
     layers = policy.config.num_hidden_layers
     with tempfile.TemporaryDirectory(prefix="attune-bench-") as folder:
         trainer = PPOTrainer(
@@ -98,14 +100,13 @@ def main() -> None:
             eval_dataset=prompts(asked["prompts"][:1], setting, tokenizer),
             peft_config=LoraConfig(
                 r=setting.lora_rank, lora_alpha=setting.lora_alpha, lora_dropout=0.0, task_type="CAUSAL_LM",
-                target_modules=sorted(LINEAR),
-                layers_to_transform=list(range(layers - math.ceil(setting.trained_layers * layers), layers)),
+                target_modules=list(LINEAR), layers_to_transform=list(range(first_trained_layer(lora, layers), layers)),
             ),
             callbacks=[keeps],
         )  # fmt: skip
         for name, parameter in policy.named_parameters():  # PEFT puts its layers into the model that it was given
-            if "lora_A" in name and not setting.train_a:
-                parameter.requires_grad_(False)
+            if ".lora_" in name:
+                parameter.requires_grad_(is_trained(name, lora, layers))
         trained = {name.partition("lora_")[2][0] for name, p in policy.named_parameters() if p.requires_grad}
         assert trained == ({"A", "B"} if setting.train_a else {"B"}), trained
         began = time.monotonic()

@@ -108,7 +108,7 @@ def null_people(trial: Trial, people: int, updates: int = 10) -> Row:
             given = observations[: 20 * update]
             train = trial.design([o for o in given if not o.held_out])
             held_out = trial.design([o for o in given if o.held_out])
-            pieces = sum(o.kind != "comment" for o in given)
+            pieces = train.predictable + held_out.predictable
             alpha = alpha_for_test(pieces, before, False, GateConfig())
             before = pieces
             if evidence_gain(train, held_out, alpha, seed=number).learnable:

@@ -71,7 +71,7 @@ class BaseModel:
         self.context_length: int = int(getattr(model.config, "max_position_embeddings", 2048))
         self._peft: PeftModel | None = None
         self._settings: dict[str, LoraSettings] = {}
-        self._first_layers: dict[str, int] = {}
+        self._changed_from: dict[str, int] = {}  # the first block that the state an adapter was given changes
         self._beside = network is not None and not trainable
         self._served: dict[str, LoadedAdapter] = {}
         self._active: str | None = None
@@ -116,7 +116,7 @@ class BaseModel:
             else:
                 self._peft.add_adapter(name, config)
         self._settings[name] = settings
-        self._first_layers[name] = lora.first_trained_layer(settings, self.layers)
+        self._changed_from[name] = self.layers
         self._adapters_changed()
         if state is not None:
             try:
@@ -140,12 +140,11 @@ class BaseModel:
         """Replace an adapter's weights. Invalid where they do not fit this base."""
         lora.check_fits(state, self._settings[name], self.spec)
         set_peft_model_state_dict(self._wrapped(), state, adapter_name=name)
-        trained = lora.first_trained_layer(self._settings[name], self.layers)
-        self._first_layers[name] = min(trained, lora.first_changed_layer(state, self.layers))
+        self._changed_from[name] = lora.first_changed_layer(state, self.layers)
 
     def first_layer(self, name: str) -> int:
         """The first block that this adapter changes or may come to change by training: below it all is the base's."""
-        return self._first_layers[name]
+        return min(self._changed_from[name], lora.first_trained_layer(self._settings[name], self.layers))
 
     def adapter_state(self, name: str) -> lora.State:
         if name in self._served:
@@ -205,7 +204,7 @@ class BaseModel:
             return
         if self._settings.pop(name, None) is None:
             return
-        del self._first_layers[name]
+        del self._changed_from[name]
         if self._settings:
             self._wrapped().delete_adapter(name)
         else:  # PEFT keeps at least one adapter: the wrapper goes with the last one

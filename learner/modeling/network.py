@@ -168,9 +168,9 @@ class Network:
         return rms_norm(x, self._norm.weight, self._norm.eps, torch.float32)
 
     @torch.no_grad()
-    def lower_states(self, ids: torch.Tensor, lengths: Sequence[int], layer: int) -> LowerStates:
-        """What the base's blocks below `layer` make of tokens as in `states`."""
-        return LowerStates(layer, self._blocks(self._embedding[ids].float(), lengths, None, 0, layer))
+    def lower_states(self, ids: torch.Tensor, lengths: Sequence[int], layer: int) -> torch.Tensor:
+        """(T, H) float32: what the base's blocks below `layer` make of tokens as in `states`."""
+        return self._blocks(self._embedding[ids].float(), lengths, None, 0, layer)
 
     def _blocks(
         self, x: torch.Tensor, lengths: Sequence[int], adapter: Adapter | None, start: int, stop: int
@@ -279,7 +279,7 @@ def _project(
     if lora is None:
         return y
     if isinstance(lora, Stack):
-        return lora.add_to(y, index, x.float())
+        return lora.add_to(y, index, x)
     factors = lora.factors[index]
     return y if factors is None else y.addmm_(torch.mm(x.float(), factors.a), factors.b)
 

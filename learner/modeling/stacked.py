@@ -89,10 +89,10 @@ class Stack:
         self._rows = len(adapters)
 
     def add_to(self, y: torch.Tensor, projection: int, x: torch.Tensor) -> torch.Tensor:
-        """Add each row's change to y `(rows, out)`, in place, from x `(rows, in)`; both float32."""
-        a, b = self._a[projection][: self._rows], self._b[projection][: self._rows]
-        if self._ranks[projection] > 0:
-            y.unsqueeze(1).baddbmm_(torch.bmm(x.unsqueeze(1), a.transpose(1, 2)), b)
+        """Add each row's change to y `(rows, out)` float32, in place, from x `(rows, in)`."""
+        if self._ranks[projection] > 0:  # else no row's adapter changes this projection
+            a, b = self._a[projection][: self._rows], self._b[projection][: self._rows]
+            y.unsqueeze(1).baddbmm_(torch.bmm(x.float().unsqueeze(1), a.transpose(1, 2)), b)
         return y
 
     def _make_room(self, adapters: Sequence[Adapter | None]) -> None:

@@ -37,12 +37,11 @@ def train_dpo(
         return []
     queries = [base.encode_chat(context) for context, _, _ in pairs]
     better, worse = (
-        with_lower_states(base, adapter, batch, dpo.micro_batch_size)
-        for batch in (
-            batch_sequences(queries, [base.encode_reply(r.text, r.finished) for r in replies], base.pad_id, base.device)
-            for replies in ([pair[1] for pair in pairs], [pair[2] for pair in pairs])
-        )
+        batch_sequences(queries, [base.encode_reply(r.text, r.finished) for r in replies], base.pad_id, base.device)
+        for replies in ([pair[1] for pair in pairs], [pair[2] for pair in pairs])
     )
+    better = with_lower_states(base, adapter, better, dpo.micro_batch_size)
+    worse = with_lower_states(base, adapter, worse, dpo.micro_batch_size)
     reference_better = _reply_logprobs(base, None, better, dpo.micro_batch_size)
     reference_worse = _reply_logprobs(base, None, worse, dpo.micro_batch_size)
     parameters = base.adapter_parameters(adapter)

@@ -91,7 +91,7 @@ def with_lower_states(base: BaseModel, adapter: str, batch: SequenceBatch, rows_
     for part in torch.arange(len(batch.input_ids), device=base.device).split(rows_at_once):
         rows = select(batch, part)
         read = rows.attention_mask.bool()
-        packed = base.network.lower_states(rows.input_ids[read], read.sum(-1).tolist(), layer).states
+        packed = base.network.lower_states(rows.input_ids[read], read.sum(-1).tolist(), layer)
         states = packed.new_zeros(len(part), batch.input_ids.shape[1], packed.shape[-1])
         states[:, : read.shape[1]][read] = packed
         found.append(states)

@@ -92,6 +92,11 @@ class Design:
     def __len__(self) -> int:
         return len(self.feedback_ids)
 
+    @property
+    def predictable(self) -> int:
+        """How many observations have an outcome that could be predicted: all but comments."""
+        return sum(kind != "comment" for kind in self.kinds)
+
     def changed(self, **fields: object) -> Design:
         """With other fields but the same rankings, whose stages are shared and not enumerated again."""
         other = object.__new__(Design)
@@ -155,7 +160,7 @@ def build_design(
     for index, observation in enumerate(observations):
         builder.add(index, observation)
     return Design(
-        replies=np.array(builder.rows) if builder.rows else np.zeros((0, len(FEATURE_NAMES))),
+        replies=np.array(builder.rows).reshape(-1, len(FEATURE_NAMES)),
         feedback_ids=tuple(o.feedback_id for o in observations),
         kinds=tuple(o.kind for o in observations),
         roots=tuple(_root(o) for o in observations),
@@ -166,7 +171,7 @@ def build_design(
         rankings=tuple(builder.rankings),
         wishes=tuple(builder.wishes),
         texts=tuple(builder.texts),
-        absolute=np.array(builder.absolute) if builder.rows else np.zeros((0, len(FEATURE_NAMES))),
+        absolute=np.array(builder.absolute).reshape(-1, len(FEATURE_NAMES)),
     )
 
 

@@ -69,26 +69,23 @@ def evidence_gain(
     """Whether this person's feedback follows a taste that the features can see.
 
     train and held_out: the two sides of the fixed split (both are used). alpha in [0, 1): the level that may
-    be spent now; with 0 nothing can be found, and nothing is computed. Deterministic for a seed. Raises
+    be spent now; with 0 nothing can be found, and no exchange is made. Deterministic for a seed. Raises
     ValueError for an alpha outside [0, 1).
     """
     if not 0 <= alpha < 1:
         raise ValueError(f"alpha is at least 0 and below 1, not {alpha}")
     design = join(train, held_out)
-    predictable = sum(kind != "comment" for kind in design.kinds)
+    predictable, conversations = design.predictable, len(set(design.roots))
     model = fit(train, config)
     held_out_gain = float(model.gains(held_out).sum())
     fold = deal_folds(design.roots, FOLDS)
-    too_few = predictable < LEAST_OBSERVATIONS or fold.max(initial=0) < 1
-    if too_few or alpha == 0:
-        reason = (
-            f"{predictable} ratings in {len(set(design.roots))} conversations are too few to tell"
-            if too_few
-            else "the ratings were not told apart from chance, and there are no more of them now"
-        )
-        return EvidenceTest(
-            False, 1.0, alpha, 0.0, held_out_gain, predictable, len(set(design.roots)), 0, reason
-        )
+    reason = ""
+    if predictable < LEAST_OBSERVATIONS or fold.max(initial=0) < 1:
+        reason = f"{predictable} ratings in {conversations} conversations are too few to tell"
+    elif alpha == 0:
+        reason = "the ratings were not told apart from chance, and there are no more of them now"
+    if reason:
+        return EvidenceTest(False, 1.0, alpha, 0.0, held_out_gain, predictable, conversations, 0, reason)
     crossfit = CrossFit(design, fold, config)
     gain = crossfit.gain(Feedback.of(design))
     p_value, exchanges = _randomisation(Exchange(design), crossfit, gain, alpha, np.random.default_rng(seed))
@@ -101,7 +98,7 @@ def evidence_gain(
             f"needed {alpha:.2g})"
         )
     return EvidenceTest(
-        learnable, p_value, alpha, gain, held_out_gain, predictable, len(set(design.roots)), exchanges, reason
+        learnable, p_value, alpha, gain, held_out_gain, predictable, conversations, exchanges, reason
     )
 
 
