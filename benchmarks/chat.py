@@ -164,21 +164,26 @@ class _Bench:
             "".join(generation)
         return (sum(g.completion_tokens for g in written) - counted) / (time.perf_counter() - first)
 
-    def first_token_ms(self, prompt: list[int], scope: str | None = None, tokens: int = 1) -> float:
+    def first_token_ms(self, prompt: list[int]) -> float:
+        return self._first_token(prompt, None, 1)[0]
+
+    def _first_token(self, prompt: list[int], scope: str | None, tokens: int) -> tuple[float, str]:
+        """Milliseconds until it is there, and the whole reply."""
         started = time.perf_counter()
         generation = self._engine.generate(
             prompt, SamplingSettings(max_new_tokens=tokens, temperature=0), "a0", scope=scope
         )
+        text = ""
         while generation.completion_tokens == 0:
-            generation.read(0.001)
+            text += generation.read(0.001) or ""
         first = (time.perf_counter() - started) * 1000
-        "".join(generation)
-        return first
+        return first, text + "".join(generation)
 
     def second_turn_share(self) -> float:
         scope, prompt = f"person {next(self._numbers)}", self.words(1000)
-        first = self.first_token_ms(prompt, scope, tokens=16)
-        return self.first_token_ms([*prompt, *self.words(40)], scope) / first
+        first, reply = self._first_token(prompt, scope, 16)
+        said = list(self._base.tokenizer(reply, add_special_tokens=False)["input_ids"])
+        return self._first_token([*prompt, *said, *self.words(40)], scope, 1)[0] / first
 
     def swap(self, folder: Path) -> tuple[float, float]:
         """Milliseconds until a new adapter is there, and the pause that it makes in somebody's running reply."""
