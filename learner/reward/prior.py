@@ -31,7 +31,7 @@ class RewardConfig:
     tau: float = 0.15  # population sd of a weight, root mean square over the features
     freedom: float = 0.3  # degrees of freedom nu of the weights' Student-t prior: how few things people care for
     rounds: int = 6  # of expectation-maximisation over the prior variances; more of them fit noise
-    log_beta_sd: float = 0.5  # prior sd of each log beta around 0 (as sharp as a ranking)
+    log_beta_sd: float = 0.25  # prior sd of each log beta around 0 (as sharp as a ranking): wider, one runs away
     threshold_sd: float = 1.0  # prior sd of the thumb threshold around 0, what the base usually says
     cut_centre_sd: float = 1.5  # prior sd of the middle of the star cut-points
     gap: float = 1.2  # population distance of neighbouring cut-points, evenly spaced
