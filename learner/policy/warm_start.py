@@ -20,7 +20,13 @@ from learner.modeling.base import BaseModel
 from learner.monitor import Monitor
 from learner.policy.distance import sampled_kl
 from learner.policy.losses import demonstration_loss
-from learner.policy.sequences import SequenceBatch, batch_sequences, evaluate_policy, select
+from learner.policy.sequences import (
+    SequenceBatch,
+    batch_sequences,
+    evaluate_policy,
+    select,
+    with_lower_states,
+)
 
 MAX_SCALINGS = 4  # each is a round of replies to measure the distance by; one or two are the rule
 Demonstration = tuple[Sequence[Turn], Reply]
@@ -52,11 +58,13 @@ def warm_start(
     seed: int,
 ) -> WarmStartResult:
     """Train `adapter` in place. `prompts` are where the distance to the base is measured."""
-    order = list(range(len(demonstrations)))
-    random.Random(seed).shuffle(order)
-    held_out_count = max(1, round(config.held_out_share * len(order)))
-    held_out = demonstration_batch(base, [demonstrations[i] for i in order[:held_out_count]])
-    train = demonstration_batch(base, [demonstrations[i] for i in order[held_out_count:]])
+    shuffled = list(demonstrations)
+    random.Random(seed).shuffle(shuffled)
+    held_out_count = max(1, round(config.held_out_share * len(shuffled)))
+    held_out, train = (
+        with_lower_states(base, adapter, demonstration_batch(base, part), config.batch_size)
+        for part in (shuffled[:held_out_count], shuffled[held_out_count:])
+    )
     queries = [base.encode_chat(prompt) for prompt in prompts[: config.kl_prompts]]
     parameters = base.adapter_parameters(adapter)
     optimiser = torch.optim.AdamW(parameters, lr=config.learning_rate, eps=ppo.adam_epsilon, weight_decay=0.0)
