@@ -70,8 +70,10 @@ class RewardModel:
 
     def mean_and_sd(self, phi: Array) -> tuple[Array, Array]:
         """Utility of replies with centred features phi (N, F): posterior mean (N,) and sd (N,)."""
+        # Row by row: the order in which BLAS adds depends on how many rows there are, and no reply changes another's.
+        mean = np.einsum("nf,f->n", phi, self.w)
         variance = np.einsum("nf,fg,ng->n", phi, self.w_covariance, phi)
-        return phi @ self.w, np.sqrt(np.maximum(variance, 0.0))
+        return mean, np.sqrt(np.maximum(variance, 0.0))
 
     def pessimistic(self, phi: Array, lambda_: float) -> Array:
         """(N,) posterior mean minus lambda_ posterior sd: optimise this, so as not to chase the unknown."""
