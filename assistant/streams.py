@@ -14,7 +14,7 @@ from typing import Any
 
 from assistant.engine import Generation
 from assistant.errors import GenerationFailed
-from data.errors import AttuneError
+from data.errors import AttuneError, NotFound
 from data.store import Store
 from data.types import Conversation, FinishReason, Message
 
@@ -182,6 +182,8 @@ class ReplyWriter:
                     self.message.id, "".join(self.written), reason,
                     self.generation.prompt_tokens, self.generation.completion_tokens,
                 )  # fmt: skip
+        except NotFound as error:  # erased while it was written: no fault of ours, and nothing for the log
+            reason, self._error = "interrupted", self._error or error
         except Exception as error:
             log.exception("the end of a reply could not be stored")
             reason = "interrupted"

@@ -11,6 +11,7 @@ from assistant.prompting import encode_within
 from assistant.sampling import Sampling
 from data.errors import Conflict, Invalid, NotFound
 from data.evidence import load_evidence
+from data.profile.resetting import reset
 from data.types import Turn
 from tests.assistant.conftest import Parts
 
@@ -53,6 +54,20 @@ def test_a_conversation_is_answered_once_at_a_time_and_nothing_of_the_second_is_
     stream.cancel()
     stream.wait()
     parts.chat.reply(parts.user_id, stream.conversation.id, "And now?", sampling=SHORT).wait()
+
+
+def test_a_reply_that_is_erased_while_it_is_written_ends_and_leaves_nothing_in_the_log(
+    parts: Parts, caplog: pytest.LogCaptureFixture
+) -> None:
+    stream = parts.chat.reply(parts.user_id, None, "Tell me a long story.", sampling=LONG)
+    next(stream)
+    reset(parts.store, parts.home, parts.user_id, "all", erase_now=True)
+    stream.cancel()
+    with pytest.raises(NotFound, match="no such reply"):
+        for _ in stream:
+            pass
+    assert stream.finish_reason == "interrupted"
+    assert not [record for record in caplog.records if record.name.startswith("assistant")]
 
 
 def test_stop_keeps_what_was_written(parts: Parts) -> None:
