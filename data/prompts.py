@@ -2,7 +2,8 @@
 
 The prompts were written for this project, in many kinds (about one in ten is Chinese). Each has one use
 for ever: `rollout` prompts may be trained on, `gate` prompts only judge a candidate, `spare` ones are for
-trials. The neutral texts measure whether a trained model still reads plain prose as the base does.
+trials. The neutral texts measure whether a trained model still reads plain prose as the base does; those for
+rehearsal are others, which training may see.
 """
 
 from __future__ import annotations
@@ -52,6 +53,20 @@ def neutral_text() -> str:
 
 def neutral_chat() -> list[tuple[str, str]]:
     """Neutral (question, answer) pairs, for perplexity of answers in the chat template."""
-    lines = (_HERE / "neutral_chat.jsonl").read_text(encoding="utf-8").splitlines()
+    return _pairs("neutral_chat.jsonl")
+
+
+def rehearsal_text() -> str:
+    """About 640 words of plain expository prose that may be trained on; about other things than `neutral_text`."""
+    return (_HERE / "rehearsal.txt").read_text(encoding="utf-8")
+
+
+def rehearsal_chat() -> list[tuple[str, str]]:
+    """Neutral (question, answer) pairs that may be trained on; none of them is in `neutral_chat`."""
+    return _pairs("rehearsal_chat.jsonl")
+
+
+def _pairs(name: str) -> list[tuple[str, str]]:
+    lines = (_HERE / name).read_text(encoding="utf-8").splitlines()
     rows = [json.loads(line) for line in lines if line.strip()]
     return [(row["question"], row["answer"]) for row in rows]

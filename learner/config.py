@@ -50,6 +50,19 @@ class WarmStartConfig:
 
 
 @dataclass(frozen=True)
+class RehearsalConfig:
+    """Neutral text and ends are made as likely again as with the base (learner/policy/rehearsal.py)."""
+
+    max_steps: int = 8  # 0 leaves it out; one or two are the rule
+    # Nats a token by which a kind of text may stay less likely than with the base: about 1 % of perplexity, a third of
+    # what the gate allows on texts of its own. The last of it takes most of the steps, ten seconds each on two cores.
+    tolerance: float = 0.01
+    ends: int = 16  # replies of the base that came to an end, where the policy should be as ready to end
+    end_tolerance: float = 0.1  # nats an end: the policy may be a tenth less ready
+    micro_batch_size: int = 8  # texts that are on the device at once; memory only, not the result
+
+
+@dataclass(frozen=True)
 class PPOConfig:
     """Source of each number: lm-hpd, unless a comment says otherwise."""
 
@@ -187,6 +200,7 @@ class LearnerConfig:
     # gains half as much reward again as all of them, and the backward pass ends there (docs/log.md).
     lora: LoraSettings = LoraSettings(trained_layers=1 / 3, train_a=False)
     warm_start: WarmStartConfig = field(default_factory=WarmStartConfig)
+    rehearsal: RehearsalConfig = field(default_factory=RehearsalConfig)
     algorithm: Algorithm = "ppo"
     practice: PracticeConfig = field(default_factory=PracticeConfig)
     ppo: PPOConfig = field(default_factory=PPOConfig)

@@ -18,6 +18,7 @@ from learner.modeling.base import BaseModel
 from learner.monitor import Monitor
 from learner.policy.algorithms import ALGORITHMS
 from learner.policy.contexts import with_system, within
+from learner.policy.rehearsal import Rehearsal
 from learner.policy.task import Context, LearningError, Pair, Reward, Task
 from learner.policy.warm_start import WarmStartResult, demonstration_batch, warm_start
 from learner.snapshot import Snapshot
@@ -55,7 +56,9 @@ def improve(
     if config.warm_start.enabled and len(shown) >= config.warm_start.min_demonstrations:
         warm = warm_start(base, adapter, shown, prompts, config.warm_start, config.ppo, monitor, config.seed)
     report["warm_start"] = (asdict(warm) if warm else {"steps": 0}) | {"demonstrations": len(shown)}
+    rehearsal = Rehearsal(base, adapter, config.rehearsal, ends_by_base(said))
     if warm is not None and warm.steps:
+        report["warm_start"]["rehearsal"] = asdict(rehearsal.hold(lambda _: monitor.report("warm start", 1.0, {})))
         report["warm_start"]["share_kept"] = leave_room(base, adapter, config.warm_start.max_perplexity_increase)
     warm_weights = base.adapter_state(adapter)
     warm_steps = warm.steps if warm else 0
@@ -70,9 +73,10 @@ def improve(
         said=said,
     )
     history = ALGORITHMS[config.algorithm](base, adapter, task, config, monitor, config.seed)
-    weights = base.adapter_state(adapter)
-    if lora.state_sha256(weights) == before:
+    if lora.state_sha256(base.adapter_state(adapter)) == before:
         raise LearningError("The update left the adapter as it was; nothing was learnt.")
+    report["rehearsal"] = asdict(rehearsal.hold(lambda share: monitor.report("rehearsal", share, {})))
+    weights = base.adapter_state(adapter)
     report["ppo"] = {"iterations": len(history), "first": history[0], "last": history[-1]} if history else {}
     report["algorithm"] = config.algorithm
     return Trained(weights, warm_weights, warm_steps)
@@ -106,6 +110,12 @@ def said_by_base(
     reserve_s = 60 * config.budget_minutes * (1 - practice.sampling_share)
     replies = snapshot.base_says(contexts, practice.replies, "more base replies", reserve_s)
     return [(context, replies[key]) for key, context in contexts.items() if key in replies]
+
+
+def ends_by_base(said: Sequence[tuple[Context, Sequence[Reply]]]) -> list[tuple[Context, Reply]]:
+    """The first reply to each prompt that came to an end, where there is one."""
+    first = [(context, next((reply for reply in replies if reply.finished), None)) for context, replies in said]
+    return [(context, reply) for context, reply in first if reply is not None]
 
 
 def short_demonstrations(

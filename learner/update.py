@@ -76,8 +76,10 @@ def _update(snapshot: Snapshot, base: BaseModel, config: LearnerConfig, monitor:
     gated = Gated(CANDIDATE, snapshot, base, config, monitor, taste.judge)
     report["base"], report["live"] = asdict(gated.base_statistics), asdict(gated.live_statistics)
     weights, report["ppo"]["share_kept"] = gated.shrunk(trained.weights)
+    began_s = monitor.elapsed_s()
     rate, sanity, report["policy"] = gated.examine()
-    if trained.warm_steps and monitor.seconds_left("gate") > 0:  # for the report alone
+    took_s = monitor.elapsed_s() - began_s
+    if trained.warm_steps and monitor.seconds_left("gate") > took_s:  # for the report alone, where there is time for it
         base.set_adapter_state(CANDIDATE, trained.warm_weights)
         _, _, report["warm_start_alone"] = gated.examine()
         base.set_adapter_state(CANDIDATE, weights)

@@ -9,11 +9,11 @@ from statistics import median
 import torch
 
 from data.prompts import neutral_chat, neutral_text
-from data.types import Reply, Turn
+from data.types import Reply
 from learner.modeling.base import BaseModel
 from learner.policy.losses import demonstration_loss
 from learner.policy.rollouts import Rollout
-from learner.policy.sequences import batch_sequences, evaluate_policy
+from learner.policy.sequences import answer_sequences, batch_sequences, evaluate_policy, prose_sequences
 from learner.reward.features import word_units
 
 
@@ -57,16 +57,13 @@ def _bigrams(tokens: Sequence[int]) -> list[tuple[int, int]]:
 @torch.no_grad()
 def text_perplexity(base: BaseModel, adapter: str | None, text: str, block_tokens: int = 256) -> float:
     """Perplexity of plain prose, in blocks of `block_tokens` (each starts anew)."""
-    ids = list(base.tokenizer(text, add_special_tokens=False)["input_ids"])
-    blocks = [ids[i : i + block_tokens] for i in range(0, len(ids), block_tokens)]
-    return _perplexity(base, adapter, [block[:1] for block in blocks], [block[1:] for block in blocks])
+    return _perplexity(base, adapter, *prose_sequences(base, text, block_tokens))
 
 
 @torch.no_grad()
 def chat_perplexity(base: BaseModel, adapter: str | None, pairs: Sequence[tuple[str, str]]) -> float:
     """Perplexity of given answers to questions, in the chat template, end of turn included."""
-    queries = [base.encode_chat([Turn("user", question)]) for question, _ in pairs]
-    return _perplexity(base, adapter, queries, [base.encode_reply(answer) for _, answer in pairs])
+    return _perplexity(base, adapter, *answer_sequences(base, pairs))
 
 
 def _perplexity(
@@ -74,8 +71,6 @@ def _perplexity(
 ) -> float:
     total, count = 0.0, 0
     for query, response in zip(queries, responses, strict=True):
-        if not response:
-            continue
         batch = batch_sequences([query], [response], base.pad_id, base.device)
         logprobs = evaluate_policy(base, adapter, batch, 1.0).logprobs
         total += float(demonstration_loss(logprobs, batch.response_mask)) * len(response)

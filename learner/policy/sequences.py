@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 import torch
 
+from data.types import Turn
 from learner.modeling.base import BaseModel
 from learner.modeling.heads import ValueHead
 from learner.modeling.network import LowerStates
@@ -60,6 +61,23 @@ def batch_sequences(
     position_ids = (attention_mask.cumsum(-1) - 1).clamp(min=0)
     tensors = (input_ids, attention_mask, position_ids, predictor, response_ids, response_mask)
     return SequenceBatch(*(tensor.to(device) for tensor in tensors))
+
+
+def prose_sequences(
+    base: BaseModel, text: str, block_tokens: int = 256
+) -> tuple[list[list[int]], list[list[int]]]:
+    """Queries and responses of plain prose in blocks of `block_tokens`, each of which starts anew: the first token of
+    a block is given, the rest is predicted."""
+    ids = list(base.tokenizer(text, add_special_tokens=False)["input_ids"])
+    blocks = [ids[i : i + block_tokens] for i in range(0, len(ids), block_tokens)]
+    blocks = [block for block in blocks if len(block) > 1]
+    return [block[:1] for block in blocks], [block[1:] for block in blocks]
+
+
+def answer_sequences(base: BaseModel, pairs: Sequence[tuple[str, str]]) -> tuple[list[list[int]], list[list[int]]]:
+    """Queries and responses of (question, answer) pairs in the chat template, end of turn included."""
+    queries = [base.encode_chat([Turn("user", question)]) for question, _ in pairs]
+    return queries, [base.encode_reply(answer) for _, answer in pairs]
 
 
 def select(batch: SequenceBatch, rows: torch.Tensor) -> SequenceBatch:

@@ -14,6 +14,7 @@ export const PHASES = {
   "warm start": "Imitating your edits and favourites",
   practice: "Practising",
   "policy optimisation": "Practising",
+  rehearsal: "Practising",
   gate: "Checking whether it is better",
 };
 
