@@ -56,7 +56,7 @@ def improve(
     if config.warm_start.enabled and len(shown) >= config.warm_start.min_demonstrations:
         warm = warm_start(base, adapter, shown, prompts, config.warm_start, config.ppo, monitor, config.seed)
     report["warm_start"] = (asdict(warm) if warm else {"steps": 0}) | {"demonstrations": len(shown)}
-    rehearsal = Rehearsal(base, adapter, config.rehearsal, ends_by_base(said))
+    rehearsal = Rehearsal(base, adapter, config.rehearsal, said)
     if warm is not None and warm.steps:
         report["warm_start"]["rehearsal"] = asdict(rehearsal.hold(lambda _: monitor.report("warm start", 1.0, {})))
         report["warm_start"]["share_kept"] = leave_room(base, adapter, config.warm_start.max_perplexity_increase)
@@ -110,12 +110,6 @@ def said_by_base(
     reserve_s = 60 * config.budget_minutes * (1 - practice.sampling_share)
     replies = snapshot.base_says(contexts, practice.replies, "more base replies", reserve_s)
     return [(context, replies[key]) for key, context in contexts.items() if key in replies]
-
-
-def ends_by_base(said: Sequence[tuple[Context, Sequence[Reply]]]) -> list[tuple[Context, Reply]]:
-    """The first reply to each prompt that came to an end, where there is one."""
-    first = [(context, next((reply for reply in replies if reply.finished), None)) for context, replies in said]
-    return [(context, reply) for context, reply in first if reply is not None]
 
 
 def short_demonstrations(

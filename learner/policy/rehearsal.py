@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
+from typing import NamedTuple
 
 import torch
 
@@ -46,28 +47,43 @@ class Rehearsed:
     rises: tuple[float, ...]
 
 
+class Kind(NamedTuple):
+    """One kind of text, what the base makes of it, and how much less likely than that it may be."""
+
+    text: SequenceBatch
+    loss_of_base: float
+    tolerance: float
+
+
 class Rehearsal:
     """The texts, and what the base makes of them. It is made once an update and may be held more than once.
 
-    `said`: replies of the base, with what they answer; those that came to an end are used, as many as the config says.
+    `said`: prompts with replies of the base to each. The first reply to a prompt that came to an end is used, of as
+    many prompts as the config says.
     """
 
     def __init__(
-        self, base: BaseModel, adapter: str, config: RehearsalConfig, said: Sequence[tuple[Context, Reply]] = ()
+        self,
+        base: BaseModel,
+        adapter: str,
+        config: RehearsalConfig,
+        said: Sequence[tuple[Context, Sequence[Reply]]] = (),
     ) -> None:
         self._base, self._adapter, self._config = base, adapter, config
         self._micro_batch = MicroBatch(config.micro_batch_size)
-        kinds = [prose_sequences(base, rehearsal_text()), answer_sequences(base, rehearsal_chat())]
-        self._tolerances = [max(config.tolerance, LEAST_TOLERANCE)] * len(kinds)
-        if ended := [(context, reply) for context, reply in said if reply.finished][: config.ends]:
-            whole = [[*base.encode_chat(context), *base.encode_reply(reply.text)] for context, reply in ended]
-            kinds.append(([ids[:-1] for ids in whole], [ids[-1:] for ids in whole]))  # the end alone is predicted
-            self._tolerances.append(max(config.end_tolerance, LEAST_TOLERANCE))
-        batches = [batch_sequences(queries, texts, base.pad_id, base.device) for queries, texts in kinds]
-        self._texts = [
-            self._micro_batch.fit(partial(with_lower_states, base, adapter, batch)) for batch in batches
+        self._kinds = [
+            self._kind(*prose_sequences(base, rehearsal_text()), config.tolerance),
+            self._kind(*answer_sequences(base, rehearsal_chat()), config.tolerance),
         ]
-        self._of_base = self._losses(None)
+        ended = [(context, [r for r in replies if r.finished][:1]) for context, replies in said]
+        whole = [[*base.encode_chat(context), *base.encode_reply(r.text)] for context, first in ended for r in first]
+        if whole := whole[: config.ends]:  # the end alone is predicted
+            self._kinds.append(self._kind([i[:-1] for i in whole], [i[-1:] for i in whole], config.end_tolerance))
+
+    def _kind(self, queries: Sequence[list[int]], responses: Sequence[list[int]], tolerance: float) -> Kind:
+        batch = batch_sequences(queries, responses, self._base.pad_id, self._base.device)
+        batch = self._micro_batch.fit(partial(with_lower_states, self._base, self._adapter, batch))
+        return Kind(batch, self._loss(None, batch), max(tolerance, LEAST_TOLERANCE))
 
     def hold(self, tell: Callable[[float], None] = lambda share: None) -> Rehearsed:
         """Train the adapter in place until no kind of text has a loss above the base's by more than its tolerance; the
@@ -83,14 +99,15 @@ class Rehearsal:
         kept = 0
         for step in range(config.max_steps + 1):
             tell(step / (config.max_steps + 1))
-            rises = [loss - of_base for loss, of_base in zip(self._losses(self._adapter), self._of_base, strict=True)]
+            rises = [self._loss(self._adapter, kind.text) - kind.loss_of_base for kind in self._kinds]
             history.append(tuple(rises))
-            excesses = [rise / tolerance for rise, tolerance in zip(rises, self._tolerances, strict=True)]
+            excesses = [rise / kind.tolerance for rise, kind in zip(rises, self._kinds, strict=True)]
             if max(excesses) < least:
                 best, least, kept = base.adapter_state(self._adapter), max(excesses), step
             if max(excesses) <= 1.0 or step == config.max_steps:
                 break
-            squared = self._micro_batch.fit(partial(self._backward, [excess > 0 for excess in excesses]))
+            risen = [kind for kind, excess in zip(self._kinds, excesses, strict=True) if excess > 0]
+            squared = self._micro_batch.fit(partial(self._backward, risen))
             if not 0 < squared < float("inf"):
                 raise LearningError("The gradient is not finite; nothing of this update is kept.")
             length = sum(max(0.0, excess) for excess in excesses) / squared
@@ -101,22 +118,21 @@ class Rehearsal:
         base.set_adapter_state(self._adapter, best)
         return Rehearsed(kept, history[0], history[kept])
 
-    def _losses(self, adapter: str | None) -> list[float]:
-        """Of each kind of text, the mean over its tokens in nats."""
-        return [self._micro_batch.fit(partial(self._loss, adapter, text)) for text in self._texts]
-
     @torch.no_grad()
-    def _loss(self, adapter: str | None, text: SequenceBatch, rows_at_once: int) -> float:
-        return sum(float(loss) for loss in self._shares_of_loss(adapter, text, rows_at_once))
+    def _loss(self, adapter: str | None, text: SequenceBatch) -> float:
+        """The mean over all tokens, nats."""
+        return self._micro_batch.fit(
+            lambda rows_at_once: sum(float(loss) for loss in self._shares_of_loss(adapter, text, rows_at_once))
+        )
 
-    def _backward(self, risen: Sequence[bool], rows_at_once: int) -> float:
+    def _backward(self, kinds: Sequence[Kind], rows_at_once: int) -> float:
         """Set the gradients of the sum of these kinds' losses over their tolerances; returns their squared norm."""
         parameters = self._base.adapter_parameters(self._adapter)
         for parameter in parameters:
             parameter.grad = None
-        for text, tolerance, has_risen in zip(self._texts, self._tolerances, risen, strict=True):
-            for loss in self._shares_of_loss(self._adapter, text, rows_at_once) if has_risen else ():
-                (loss / tolerance).backward()
+        for kind in kinds:
+            for loss in self._shares_of_loss(self._adapter, kind.text, rows_at_once):
+                (loss / kind.tolerance).backward()
         return sum(float(parameter.grad.square().sum()) for parameter in parameters if parameter.grad is not None)
 
     def _shares_of_loss(self, adapter: str | None, text: SequenceBatch, rows_at_once: int) -> Iterator[torch.Tensor]:

@@ -94,9 +94,9 @@ def test_one_step_goes_along_the_gradient_as_far_as_a_plane_would_take_the_losse
 
 def test_where_the_base_came_to_an_end_the_policy_is_as_ready_to_end(policy: BaseModel) -> None:
     contexts = [[Turn("user", text)] for text in ("Hello!", "What is the time in Paris now?", "Sing.", "Go on.")]
-    said = [(context, Reply(f"It is so, and more so {i}.", i != 3)) for i, context in enumerate(contexts)]
+    said = [(context, [Reply(f"It is so, and more so {i}.", i != 3)]) for i, context in enumerate(contexts)]
     ends = []
-    for context, reply in said[:3]:  # the last one was cut off: there is no end in it
+    for context, (reply,) in said[:3]:  # the last one was cut off: there is no end in it
         *ids, end = [*policy.encode_chat(context), *policy.encode_reply(reply.text)]
         assert end == policy.end_of_turn_id
         ends.append((ids, [end]))

@@ -46,17 +46,14 @@ def test_the_neutral_texts_are_there() -> None:
 def test_texts_for_rehearsal_are_others_than_those_that_measure() -> None:
     assert 500 < len(rehearsal_text().split()) < 800
     assert len(rehearsal_chat()) == 24 and all(q.endswith("?") and len(a) > 80 for q, a in rehearsal_chat())
-    assert {q for q, _ in rehearsal_chat()}.isdisjoint([*prompts_of_all_uses(), *(q for q, _ in neutral_chat())])
+    others = {*(row["text"] for row in prompt_table()), *(question for question, _ in neutral_chat())}
+    assert {question for question, _ in rehearsal_chat()}.isdisjoint(others)
 
     def sentences(text: str) -> set[str]:
         return {sentence.strip() for sentence in text.replace("\n", " ").split(".") if sentence.strip()}
 
     shown = sentences(" ".join([rehearsal_text(), *(answer for _, answer in rehearsal_chat())]))
     assert shown.isdisjoint(sentences(" ".join([neutral_text(), *(answer for _, answer in neutral_chat())])))
-
-
-def prompts_of_all_uses() -> list[str]:
-    return [row["text"] for row in prompt_table()]
 
 
 def test_a_context_key_names_roles_and_texts() -> None:
