@@ -16,19 +16,23 @@ GROWTH = 256  # positions by which the buffers grow at least
 
 
 class KeyValues:
-    """A buffer `(slots, 2 kv_heads, positions, head_dim)` for each layer: its keys, and behind them its values."""
+    """A buffer `(2, slots, kv_heads, positions, head_dim)` for each layer: its keys, and behind them its values.
+
+    Slots and heads of either stand at one distance from one another, so that a step's products take them as one batch
+    where they are: with keys and values side by side in a slot they were copied at every step.
+    """
 
     def __init__(
         self, layers: int, heads: int, head_dim: int, dtype: torch.dtype, device: torch.device
     ) -> None:
         self.heads = heads
         self.layers = [
-            torch.zeros(0, 2 * heads, 0, head_dim, dtype=dtype, device=device) for _ in range(layers)
+            torch.zeros(2, 0, heads, 0, head_dim, dtype=dtype, device=device) for _ in range(layers)
         ]
 
     def make_room(self, slots: int, positions: int) -> None:
         """See that this many slots and positions exist; what is there stays."""
-        old_slots, _, old_positions, head_dim = self.layers[0].shape
+        _, old_slots, heads, old_positions, head_dim = self.layers[0].shape
         if slots <= old_slots and positions <= old_positions:
             return
         slots = max(slots, old_slots)
@@ -36,23 +40,23 @@ class KeyValues:
             positions = max(positions + GROWTH // 2, old_positions + GROWTH)
         positions = max(positions, old_positions)
         for i, old in enumerate(self.layers):
-            self.layers[i] = old.new_zeros(slots, 2 * self.heads, positions, head_dim)
-            self.layers[i][:old_slots, :, :old_positions] = old
+            self.layers[i] = old.new_zeros(2, slots, heads, positions, head_dim)
+            self.layers[i][:, :old_slots, :, :old_positions] = old
 
     def move(self, source: int, target: int, length: int) -> None:
         """Copy a row to another slot."""
         for layer in self.layers:
-            layer[target, :, :length] = layer[source, :, :length]
+            layer[:, target, :, :length] = layer[:, source, :, :length]
 
     def copy_out(self, slot: int, length: int) -> torch.Tensor:
-        """One row's keys and values `(layers, 2 kv_heads, length, head_dim)`."""
-        return torch.stack([layer[slot, :, :length] for layer in self.layers])
+        """One row's keys and values `(layers, 2, kv_heads, length, head_dim)`."""
+        return torch.stack([layer[:, slot, :, :length] for layer in self.layers])
 
     def copy_in(self, slot: int, kept: torch.Tensor, length: int) -> None:
         """Put the first `length` positions of a row that was copied out into a slot."""
         self.make_room(slot + 1, length)
         for layer, row in zip(self.layers, kept, strict=True):
-            layer[slot, :, :length] = row[:, :length]
+            layer[:, slot, :, :length] = row[:, :, :length]
 
 
 @dataclass

@@ -34,14 +34,15 @@ def load_base(
     device: str = "auto",
     weights: Weights = "auto",
     trainable: bool = True,
-    dtype: torch.dtype = torch.bfloat16,
+    dtype: torch.dtype | None = None,
 ) -> BaseModel:
     """Load `model` (``embedded``, a folder, a GGUF file or a cached hub id) in 4 bits.
 
     With `trainable=False` the model only serves: adapters are loaded and removed without touching it.
 
-    `dtype` is what a dequantised copy computes in (float32 for comparisons that must not round). Raises Invalid in
-    one line where there is no such model or it is not a causal language model.
+    `dtype` is what a dequantised copy computes in: where none is given, what this CPU is quicker in (float32 for
+    comparisons that must not round). Raises Invalid in one line where there is no such model or it is not a causal
+    language model.
     """
     folder = _locate(model, models_dir)
     place = _device(device)
@@ -70,7 +71,7 @@ def load_base(
     network.eval()
     network.requires_grad_(False)
     spec = _spec(model, folder, network, tokenizer, models_dir)
-    form = held_as(weights, place, network)
+    form, dtype = held_as(weights, place, network, dtype)
     layers = {path: m for path, m in network.named_modules() if isinstance(m, bnb.nn.Linear4bit)}
     if form == "dequantised":
         dequantise(network, dtype)

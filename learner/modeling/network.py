@@ -110,12 +110,12 @@ class Network:
         def attend(layer: int, qkv: torch.Tensor) -> torch.Tensor:
             outputs = []
             for part, mask, row in zip(parts, masks, qkv.transpose(0, 1).split(lengths, dim=1), strict=True):
-                buffer, end = cache.layers[layer][part.slot], part.start + len(part.tokens)
-                buffer[:, part.start : end] = row[self.heads :]
+                buffer, end = cache.layers[layer][:, part.slot], part.start + len(part.tokens)
+                buffer[:, :, part.start : end] = row[self.heads :].unflatten(0, (2, self.kv_heads))
                 out = F.scaled_dot_product_attention(
                     row[None, : self.heads],
-                    buffer[None, : self.kv_heads, :end],
-                    buffer[None, self.kv_heads :, :end],
+                    buffer[0, None, :, :end],
+                    buffer[1, None, :, :end],
                     attn_mask=mask,
                     is_causal=mask is None and len(part.tokens) > 1,
                     enable_gqa=self.heads != self.kv_heads,
@@ -141,8 +141,9 @@ class Network:
 
         def attend(layer: int, qkv: torch.Tensor) -> torch.Tensor:
             buffer = cache.layers[layer]
-            buffer[rows, :, positions] = qkv[:, self.heads :]
-            keys, values = buffer[:n, : self.kv_heads, :longest], buffer[:n, self.kv_heads :, :longest]
+            new = qkv[:, self.heads :].unflatten(1, (2, self.kv_heads))
+            keys, values = buffer[0, :n, :, :longest], buffer[1, :n, :, :longest]
+            keys[rows, :, positions], values[rows, :, positions] = new[:, 0], new[:, 1]
             # Heads that share keys stand as queries of one head: nothing is repeated.
             q = qkv[:, : self.heads].view(n, self.kv_heads, self.heads // self.kv_heads, self.head_dim)
             if n == 1:

@@ -3,8 +3,8 @@
 They are quantised with bitsandbytes (NF4, double quantisation, compute in bfloat16). Then they are
 
 - ``4bit``: packed, as quantised. Always so on CUDA.
-- ``dequantised``: on a CPU, a bfloat16 copy made *from the NF4 weights*: the same function, quicker to train, more
-  memory (two bytes a weight instead of about half a byte).
+- ``dequantised``: on a CPU, a plain copy made *from the NF4 weights*: the same function, quicker to train, more memory
+  (two bytes a weight in bfloat16, four in float32, instead of about half a byte).
 
 On a CPU with AVX512-BF16, bitsandbytes 0.50.2 repacks each layer at its first forward pass in eval mode, and from
 then on gradients do not flow through it, silently. `keep_gradients` switches that off;
@@ -14,7 +14,7 @@ then on gradients do not flow through it, silently. `keep_gradients` switches th
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Literal
+from typing import Any, Literal
 
 import bitsandbytes as bnb
 import psutil
@@ -25,16 +25,33 @@ from learner.modeling.network import JOINED, PackedProjections
 from learner.modeling.projections import can_pack, pack
 
 Weights = Literal["auto", "4bit", "dequantised"]
+# As `torch.cpu.get_capabilities` names them: x86's two and ARM's.
+BFLOAT16_INSTRUCTIONS = ("avx512_bf16", "amx_bf16", "bf16")
+SPARE_BYTES = 2**30  # of memory that a copy of the weights leaves free
 
 
-def held_as(weights: Weights, device: torch.device, network: nn.Module) -> str:
+def quickest_dtype(capabilities: Mapping[str, Any]) -> torch.dtype:
+    """What a CPU with these instructions multiplies matrices in: without any for bfloat16, torch takes it apart in
+    software, and that takes two to six times as long as float32 (docs/log.md)."""
+    has_bfloat16 = any(capabilities.get(name, False) for name in BFLOAT16_INSTRUCTIONS)
+    return torch.bfloat16 if has_bfloat16 else torch.float32
+
+
+def held_as(
+    weights: Weights, device: torch.device, network: nn.Module, dtype: torch.dtype | None = None
+) -> tuple[str, torch.dtype]:
+    """How the weights are to be held, and in what they are multiplied: where it is not given, in what is quickest."""
     if device.type == "cuda" or weights == "4bit":
-        return "4bit"
+        return "4bit", torch.bfloat16
+    quickest = dtype or quickest_dtype(torch.cpu.get_capabilities())
     if weights == "dequantised":
-        return "dequantised"
+        return "dequantised", quickest
     count = sum(m.in_features * m.out_features for m in network.modules() if isinstance(m, bnb.nn.Linear4bit))
-    # Two bytes a weight, and as much again left free for the learner's own copy.
-    return "dequantised" if psutil.virtual_memory().available > 4 * count + 2**30 else "4bit"
+    free = psutil.virtual_memory().available - SPARE_BYTES
+    for wanted in dict.fromkeys((quickest, dtype or torch.bfloat16)):
+        if free > 2 * count * wanted.itemsize:  # a copy, and another for the learner
+            return "dequantised", wanted
+    return "4bit", torch.bfloat16
 
 
 def keep_gradients(network: nn.Module) -> None:
@@ -44,7 +61,7 @@ def keep_gradients(network: nn.Module) -> None:
             module.support_avx512bf16_for_cpu = False
 
 
-def dequantise(network: nn.Module, dtype: torch.dtype = torch.bfloat16) -> None:
+def dequantise(network: nn.Module, dtype: torch.dtype) -> None:
     """Replace every 4-bit layer by a plain one that holds the same NF4 values in `dtype`."""
     for parent in list(network.modules()):
         for name, layer in list(parent.named_children()):

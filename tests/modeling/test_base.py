@@ -5,9 +5,12 @@ from __future__ import annotations
 import json
 import shutil
 from pathlib import Path
+from types import SimpleNamespace
 
+import psutil
 import pytest
 import torch
+from bitsandbytes.functional import dequantize_4bit
 from bitsandbytes.nn import Linear4bit
 from peft import PeftModel
 from transformers import AutoModelForCausalLM, AutoTokenizer
@@ -20,6 +23,7 @@ from learner.modeling import embedded, lora
 from learner.modeling.base import BaseModel
 from learner.modeling.checks import gradient_check
 from learner.modeling.loading import PLAIN_TEMPLATE, load_base
+from learner.modeling.weights import quickest_dtype
 from learner.policy.sequences import batch_sequences, evaluate_policy
 from tests.tiny_models import save_tiny_model
 
@@ -109,6 +113,39 @@ def test_weights_are_nf4_with_double_quantisation(tiny_folder: Path) -> None:
     for layer in layers:
         assert layer.weight.quant_state.quant_type == "nf4" and layer.weight.quant_state.nested
         assert layer.compute_dtype == torch.bfloat16 and layer.support_avx512bf16_for_cpu is False
+
+
+def test_a_copy_computes_in_what_the_cpu_has_instructions_for() -> None:
+    assert quickest_dtype({"avx2": True, "avx512_f": True, "avx512_bf16": False, "amx_bf16": False}) == torch.float32
+    assert quickest_dtype({"neon": True}) == torch.float32
+    for name in ("avx512_bf16", "amx_bf16", "bf16"):
+        assert quickest_dtype({"avx2": True, name: True}) == torch.bfloat16
+
+
+@pytest.mark.parametrize(
+    ("has_bfloat16", "bytes_a_weight", "expected"),
+    [(True, 4.1, torch.bfloat16), (False, 8.1, torch.float32), (False, 7.9, torch.bfloat16), (False, 3.9, None)],
+)
+def test_a_copy_is_made_where_there_is_room_for_two(
+    tiny_folder: Path, monkeypatch: pytest.MonkeyPatch, has_bfloat16: bool, bytes_a_weight: float,
+    expected: torch.dtype | None,
+) -> None:  # fmt: skip
+    """Room for two copies, the chat's and the learner's; `expected` None: the weights stay in four bits."""
+    capabilities = {"avx512_bf16": has_bfloat16}
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: capabilities)
+    weights = 2 * (2 * 64 * 64 + 2 * 32 * 64 + 3 * 128 * 64)  # of the tiny model's two blocks
+    room = SimpleNamespace(available=2**30 + bytes_a_weight * weights)
+    monkeypatch.setattr(psutil, "virtual_memory", lambda: room)
+    base = load_base(str(tiny_folder), tiny_folder.parent, device="cpu")
+    assert base.held_as == ("4bit" if expected is None else "dequantised")
+    layer = base.model.get_decoder().layers[0].self_attn.q_proj
+    assert layer.weight.dtype == (torch.uint8 if expected is None else expected)
+    values = (
+        dequantize_4bit(layer.weight.data, layer.weight.quant_state) if expected is None else layer.weight.data
+    )
+    packed = load_base(str(tiny_folder), tiny_folder.parent, device="cpu", weights="4bit")
+    weight = packed.model.get_decoder().layers[0].self_attn.q_proj.weight
+    assert torch.equal(values.float(), dequantize_4bit(weight.data, weight.quant_state).float())
 
 
 def test_an_exported_adapter_is_plain_peft(tiny_folder: Path, tmp_path: Path) -> None:

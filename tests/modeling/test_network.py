@@ -262,7 +262,9 @@ def test_a_model_that_only_serves_holds_adapters_beside_it(llama: BaseModel, tmp
 @pytest.mark.parametrize("weights", ["dequantised", "4bit"])
 def test_quick_weights_say_what_the_quantised_model_says(models_dir: Path, weights: Weights) -> None:
     """The packed products and the int8 output layer against the same NF4 values in float32, on the embedded model."""
-    serving = load_base("embedded", models_dir, device="cpu", weights=weights, trainable=False)
+    serving = load_base(
+        "embedded", models_dir, device="cpu", weights=weights, trainable=False, dtype=torch.bfloat16
+    )
     exact = load_base("embedded", models_dir, device="cpu", weights="dequantised", dtype=torch.float32)
     ids = prompts(exact, ["Tell me about the sea and the ships on it."])[0]
     reply = say(Decoder(exact), ids, None)
