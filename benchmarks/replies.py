@@ -1,6 +1,6 @@
 """Replies that the base model itself wrote to the project's own prompts, with what the base makes of them.
 
-`bank(...)` samples them once, at the chat's default settings and without any filter, and keeps them under build/: text,
+`bank(...)` samples them once, as training samples and without any filter, and keeps them under build/: text,
 mean log-probability, log-probability of the question given the reply, and mean hidden states of a few layers. The
 sampling is resumable; a whole bank of the embedded model takes about an hour of two cores, a quick one some minutes.
 """
@@ -21,6 +21,7 @@ import torch
 from data.home import CHECKOUT, Home
 from data.prompts import prompt_table
 from data.types import Reply, Turn
+from learner.config import PPOConfig
 from learner.modeling.base import BaseModel
 from learner.modeling.decode import SamplingSettings
 from learner.modeling.loading import load_base
@@ -97,7 +98,8 @@ def _write(base: BaseModel, prompts: Sequence[str], first: int, path: Path) -> N
     """Answer `prompts`, whose numbers begin at `first`; the rows' file comes last and says that both are whole."""
     queries = [base.encode_chat((Turn("user", prompt),)) for prompt in prompts for _ in range(REPLIES)]
     seeds = [SEED + first * REPLIES + i for i in range(len(queries))]
-    rollouts = sample_replies(base, None, queries, SamplingSettings(), seeds, max_rows=ROWS_AT_ONCE)
+    settings = SamplingSettings(PPOConfig().temperature)
+    rollouts = sample_replies(base, None, queries, settings, seeds, max_rows=ROWS_AT_ONCE)
     order = sorted(range(len(rollouts)), key=lambda i: len(rollouts[i].response))
     rows: list[BankRow | None] = [None] * len(rollouts)
     hidden: list[npt.NDArray[np.float16] | None] = [None] * len(rollouts)

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, fields, is_dataclass, replace
 from typing import Any, Literal, TypeVar, get_args, get_type_hints
 
 from data.errors import Invalid
+from data.types import CHAT_TEMPERATURE
 
 # "none" leaves it at the warm start, for comparison
 Algorithm = Literal["ppo", "reinforce", "dpo", "none"]
@@ -73,7 +74,9 @@ class PPOConfig:
     # Longest rollout, the chat's own limit. At 96 a usual reply of the base was cut off, and the penalty for that made
     # everybody's version terse: 145 words became 30 for somebody who does not care about length.
     response_tokens: int = 256
-    temperature: float = 0.7  # of rollouts, and of old, new and reference log-probabilities; the chat's default
+    # Of rollouts, and of old, new and reference log-probabilities. Higher than the chat's: what is never tried is never
+    # learnt.
+    temperature: float = 0.7
     learning_rate: float = 3e-4  # for LoRA ten times that of full fine-tuning ("LoRA without regret")
     value_learning_rate: float = 1e-3
     adam_epsilon: float = 1e-5
@@ -173,6 +176,7 @@ class GateConfig:
     # Of each version to each of them. With one, half of the bound's width is chance of sampling: a version with 61 %
     # of wins on 64 replies was not shown to be above 50 %.
     replies: int = 2
+    temperature: float = CHAT_TEMPERATURE  # of these replies, and of the distance from the base: as they will be heard
     alpha: float = 0.05  # over all updates of one person
     alpha_half_spent: float = 50.0  # pieces of feedback by which half of it is spent
     min_win_rate: float = 0.5

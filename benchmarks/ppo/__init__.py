@@ -4,7 +4,8 @@ Both train the same LoRA (Attune's default: B in the last third of the layers; T
 all) on the same 4-bit embedded model with the same prompts, reward, lengths, batches, epochs and learning rates, with
 a value head and generalised advantage estimation, one after the other in a process of its own:
 `trl.experimental.ppo` of TRL 1.12.0, the last release with PPO, in an environment of its own (made once, with the
-torch, transformers, PEFT and bitsandbytes that Attune has; what differs is the trainer).
+torch, transformers, PEFT and bitsandbytes that Attune has; what differs is the trainer). Both compute in what the CPU
+has instructions for, bfloat16 or float32.
 
 - `samples_per_s_ratio`: sampled, scored and trained on, per second; ours over TRL's.
 - `peak_memory_ratio`: highest resident memory less what the imports took; ours over TRL's.

@@ -11,15 +11,15 @@ from pathlib import Path
 
 @dataclass(frozen=True)
 class Setting:
-    iterations: int = 4
+    iterations: int = 10
     prompts_per_iteration: int = 8
     replies_per_prompt: int = 4
     response_tokens: int = 96
     temperature: float = 0.7
-    epochs: int = 2
-    minibatch_size: int = 16
+    epochs: int = 4
+    minibatch_size: int = 32  # a whole iteration's replies: see theirs.py
     micro_batch_size: int = 8
-    learning_rate: float = 2e-4
+    learning_rate: float = 1e-3
     adam_epsilon: float = 1e-5
     max_grad_norm: float = 1.0
     clip_range: float = 0.2

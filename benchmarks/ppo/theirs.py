@@ -30,6 +30,7 @@ from trl.experimental.ppo import PPOConfig, PPOTrainer
 from benchmarks.ppo.setting import Setting, peak_mb, reward
 from learner.config import LoraSettings
 from learner.modeling.lora import first_trained_layer, is_trained
+from learner.modeling.weights import quickest_dtype
 
 PAD = "<|endoftext|>"  # TRL masks whatever is the padding token, so that it must not be the end of a turn
 LINEAR = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
@@ -72,11 +73,11 @@ def main() -> None:
     torch.manual_seed(setting.seed)
     tokenizer = AutoTokenizer.from_pretrained(asked["model"], padding_side="left")
     tokenizer.pad_token = PAD
+    dtype = quickest_dtype(torch.cpu.get_capabilities())  # what Attune computes in here
     four_bit = BitsAndBytesConfig(
-        load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_use_double_quant=True,
-        bnb_4bit_compute_dtype=torch.bfloat16,
-    )  # fmt: skip
-    loading = {"quantization_config": four_bit, "dtype": torch.bfloat16}
+        load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_use_double_quant=True, bnb_4bit_compute_dtype=dtype
+    )
+    loading = {"quantization_config": four_bit, "dtype": dtype}
     policy = AutoModelForCausalLM.from_pretrained(asked["model"], **loading)
     value = AutoModelForSequenceClassification.from_pretrained(asked["model"], num_labels=1, **loading)
     for model in (policy, value):
@@ -125,11 +126,14 @@ def main() -> None:
 
 
 def arguments(setting: Setting, folder: str) -> PPOConfig:
+    # TRL accumulates gradients over as many micro-batches as its batch of rollouts has, whatever its number of
+    # minibatches is: one step an epoch. So an epoch is one minibatch here, on both sides.
+    assert setting.minibatch_size == setting.samples, setting
     return PPOConfig(
         output_dir=folder, report_to="none", use_cpu=not torch.cuda.is_available(), bf16=False, seed=setting.seed,
         per_device_train_batch_size=setting.micro_batch_size,
         gradient_accumulation_steps=setting.samples // setting.micro_batch_size,
-        num_mini_batches=setting.samples // setting.minibatch_size, num_ppo_epochs=setting.epochs,
+        num_mini_batches=1, num_ppo_epochs=setting.epochs,
         total_episodes=setting.samples * setting.iterations, local_rollout_forward_batch_size=setting.samples,
         response_length=setting.response_tokens, temperature=setting.temperature, stop_token="eos",
         missing_eos_penalty=setting.missing_eos_penalty, learning_rate=setting.learning_rate,

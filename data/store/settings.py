@@ -10,7 +10,7 @@ from typing import Any
 from data.errors import Invalid
 from data.ids import is_id, utc_now
 from data.store.connection import Connected, from_json, to_json
-from data.types import REWARD_KINDS
+from data.types import CHAT_TEMPERATURE, REWARD_KINDS
 
 MAX_PROMPT_CHARS = 20_000
 MAX_NOTES, MAX_NOTE_CHARS = 200, 2_000
@@ -46,7 +46,7 @@ def _are_names(value: Any) -> bool:
 
 # key: (default, check, what it must be)
 _SETTINGS: dict[str, tuple[Any, Callable[[Any], bool], str]] = {
-    "temperature": (0.7, _number(0.0, 2.0), "a number from 0 to 2"),
+    "temperature": (CHAT_TEMPERATURE, _number(0.0, 2.0), "a number from 0 to 2"),
     "top_p": (1.0, _number(1e-3, 1.0), "a number from 0.001 to 1"),
     "max_tokens": (256, _whole(1, 8192), "a whole number from 1 to 8192"),
     "system_prompt": (

@@ -18,6 +18,7 @@ import torch
 from torch.nn import functional as F
 
 from data.errors import AttuneError, Invalid
+from data.types import CHAT_TEMPERATURE
 from learner.modeling.base import BaseModel
 from learner.modeling.fused_rows import FusedRows
 from learner.modeling.grouped_rows import GroupedRows
@@ -30,7 +31,7 @@ BLOCK = 256  # sampling adds up probabilities by blocks of this many tokens
 class SamplingSettings:
     """How a reply is sampled. temperature 0 is greedy; seed None draws one."""
 
-    temperature: float = 0.7
+    temperature: float = CHAT_TEMPERATURE
     top_p: float = 1.0
     max_new_tokens: int = 256
     seed: int | None = None

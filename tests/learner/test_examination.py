@@ -1,12 +1,45 @@
-"""How much of a change the gate keeps where neutral text reads worse with it."""
+"""How the gate draws replies, and how much of a change it keeps where neutral text reads worse with it."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import cast
 
 import pytest
+import torch
 
-from learner.evaluation.examination import largest_share
+from data.types import Evidence
+from learner.config import LearnerConfig, LoraSettings, with_overrides
+from learner.evaluation.examination import Gated, largest_share
+from learner.modeling.base import BaseModel
+from learner.modeling.decode import SamplingSettings
+from learner.monitor import Unlimited
+from learner.policy.distance import kl_to_base
+from learner.reward.model import RewardModel
+from learner.snapshot import Snapshot
+
+
+def test_replies_are_drawn_and_measured_as_the_chat_draws_them(tiny_base: BaseModel) -> None:
+    """With nearly no freedom in the gate and much in training both replies to a prompt are the same."""
+    assert LearnerConfig().gate.temperature == SamplingSettings().temperature
+    free = {
+        "gate.prompts": 4, "gate.replies": 2, "gate.temperature": 1e-3,
+        "ppo.temperature": 1.5, "ppo.response_tokens": 8,
+    }  # fmt: skip
+    config = with_overrides(LearnerConfig(), free)
+    tiny_base.add_adapter("gated", LoraSettings(rank=2))
+    try:
+        with torch.no_grad():
+            for parameter in tiny_base.adapter_parameters("gated"):
+                parameter.add_(0.1 * torch.randn(parameter.shape, generator=torch.Generator().manual_seed(1)))
+        judge = cast(RewardModel, None)  # nobody is asked here
+        gated = Gated("gated", Snapshot(Evidence((), (), None), {}), tiny_base, config, Unlimited(), judge)
+        rollouts, statistics = gated._answers("gated")
+        assert all(rollouts[i].response == rollouts[i + 1].response for i in range(0, 8, 2))
+        assert rollouts[0].response != rollouts[2].response, "else the adapter alone decides"
+        assert statistics.kl == kl_to_base(tiny_base, "gated", rollouts[::2], 1e-3) > 0
+    finally:
+        tiny_base.remove_adapter("gated")
 
 
 def looks(rise: Callable[[float], float], least: float = 0.5) -> tuple[float, list[float]]:
