@@ -1,13 +1,16 @@
 """Replies that the base model itself wrote to the project's own prompts, with what the base makes of them.
 
-`bank(...)` samples them once, as training samples and without any filter, and keeps them under build/: text,
-mean log-probability, log-probability of the question given the reply, and mean hidden states of a few layers. The
-sampling is resumable; a whole bank of the embedded model takes about an hour of two cores, a quick one some minutes.
+They are sampled as training samples, without any filter: text, mean log-probability, log-probability of the question
+given the reply. Those of the embedded model stand in `STORED`, so that simulated people are the same on every machine.
+`bank(...)` reads them there; of another model, or with mean hidden states of a few layers, it samples them once
+and keeps them under build/. Sampling is resumable; half an hour to an hour of two cores. With `--store` this module
+samples the embedded model's and writes `STORED` anew: needed where the project's prompts have changed.
 """
 
 from __future__ import annotations
 
 import argparse
+import gzip
 import json
 import random
 from collections.abc import Sequence
@@ -24,6 +27,7 @@ from data.types import Reply, Turn
 from learner.config import PPOConfig
 from learner.modeling.base import BaseModel
 from learner.modeling.decode import SamplingSettings
+from learner.modeling.embedded import EMBEDDED, WHEEL_SHA256
 from learner.modeling.loading import load_base
 from learner.policy.rollouts import sample_replies
 from learner.policy.sequences import batch_sequences, logprobs_of_states
@@ -35,6 +39,7 @@ PROMPTS_AT_ONCE = 16
 ROWS_AT_ONCE = 64  # that are sampled together
 ROWS_A_PASS = 16
 LAYERS = (0.3, 0.5, 0.75)  # depths, as shares of all layers, whose hidden states are kept
+STORED = Path(__file__).with_name("replies-embedded.jsonl.gz")  # what it was made with, then one reply a line
 # The question that a reply answers is asked for in these words; only differences within one prompt are used.
 BACKWARDS = "Which question or request does this text answer?\n\n{reply}"
 
@@ -53,12 +58,13 @@ class BankRow:
 
 @dataclass(frozen=True)
 class Bank:
-    """`prompts` P with their `kinds`; `rows` N, those of one prompt next to each other; `hidden` (N, layers, H)."""
+    """`prompts` P with their `kinds`; `rows` N, those of one prompt next to each other; `hidden` (N, layers, H), where
+    it was asked for."""
 
     prompts: tuple[str, ...]
     kinds: tuple[str, ...]
     rows: tuple[BankRow, ...]
-    hidden: npt.NDArray[np.float32]
+    hidden: npt.NDArray[np.float32] | None = None
 
     def of_prompt(self, prompt: int) -> list[int]:
         """Row numbers of one prompt's replies."""
@@ -71,12 +77,44 @@ class Bank:
         return (Turn("user", self.prompts[self.rows[row].prompt]),)
 
 
-def bank(home: Home, model: str = "embedded", quick: bool = False) -> Bank:
+def bank(home: Home, model: str = EMBEDDED, quick: bool = False, with_hidden: bool = False) -> Bank:
     """The bank of this model, made or completed as needed; a quick one has an eighth of the prompts."""
     table = list(prompt_table())
     random.Random(SEED).shuffle(table)  # so that every part of it has every kind of prompt
     table = table[: PROMPTS // 8 if quick else PROMPTS]
     prompts, kinds = tuple(row["text"] for row in table), tuple(row["kind"] for row in table)
+    if model == EMBEDDED and not with_hidden and (stored := _stored(prompts)) is not None:
+        return Bank(prompts, kinds, stored)
+    rows, hidden = _sampled(home, model, quick, prompts)
+    return Bank(prompts, kinds, rows, hidden)
+
+
+def _made_with(prompts: Sequence[str]) -> dict[str, object]:
+    return {"model": WHEEL_SHA256, "seed": SEED, "temperature": PPOConfig().temperature, "prompts": list(prompts)}
+
+
+def _stored(prompts: Sequence[str]) -> tuple[BankRow, ...] | None:
+    """The stored replies to these prompts, the first ones of the bank; None where it was made with anything else."""
+    if not STORED.exists():
+        return None
+    with gzip.open(STORED, "rt", encoding="utf-8") as lines:
+        made_with = json.loads(next(lines))
+        if made_with | {"prompts": made_with["prompts"][: len(prompts)]} != _made_with(prompts):
+            return None
+        rows = (BankRow(**json.loads(line)) for line in lines)
+        return tuple(row for row in rows if row.prompt < len(prompts))
+
+
+def store(found: Bank) -> None:
+    """Write `STORED`: the same bytes for the same bank."""
+    lines = [json.dumps(_made_with(found.prompts), ensure_ascii=False)]
+    lines += [json.dumps(asdict(row), ensure_ascii=False) for row in found.rows]
+    STORED.write_bytes(gzip.compress("".join(f"{line}\n" for line in lines).encode(), mtime=0))
+
+
+def _sampled(
+    home: Home, model: str, quick: bool, prompts: Sequence[str]
+) -> tuple[tuple[BankRow, ...], npt.NDArray[np.float32]]:
     base: BaseModel | None = None
     rows: list[BankRow] = []
     hidden: list[npt.NDArray[np.float32]] = []
@@ -89,9 +127,10 @@ def bank(home: Home, model: str = "embedded", quick: bool = False) -> Bank:
             base = base or load_base(model, home.models_dir, trainable=False)
             _write(base, prompts[start : start + PROMPTS_AT_ONCE], start, written)
             print(f"{min(start + PROMPTS_AT_ONCE, len(prompts))} of {len(prompts)} prompts answered", flush=True)
-        rows += [BankRow(**json.loads(line)) for line in written.read_text(encoding="utf-8").splitlines()]
+        with written.open(encoding="utf-8") as lines:  # by line ends alone: a reply may hold U+2028
+            rows += [BankRow(**json.loads(line)) for line in lines]
         hidden.append(np.load(written.with_suffix(".npy"), allow_pickle=False).astype(np.float32))
-    return Bank(prompts, kinds, tuple(rows), np.concatenate(hidden))
+    return tuple(rows), np.concatenate(hidden)
 
 
 def _write(base: BaseModel, prompts: Sequence[str], first: int, path: Path) -> None:
@@ -114,7 +153,8 @@ def _write(base: BaseModel, prompts: Sequence[str], first: int, path: Path) -> N
         )
         for n, i in enumerate(part):
             reply, length = rollouts[i].reply, len(rollouts[i].response)
-            rows[i] = BankRow(first + i // REPLIES, reply.text, reply.finished, length, forwards[n], backwards[n])
+            logprobs = round(forwards[n], 5), round(backwards[n], 5)
+            rows[i] = BankRow(first + i // REPLIES, reply.text, reply.finished, length, *logprobs)
             hidden[i] = states[n]
     np.save(path.with_suffix(".npy"), np.stack([h for h in hidden if h is not None]))
     lines = [json.dumps(asdict(row), ensure_ascii=False) + "\n" for row in rows if row is not None]
@@ -148,9 +188,14 @@ def measure(
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description="Sample the bank of replies now.")
+    parser = argparse.ArgumentParser(description="Sample the embedded model's bank of replies now.")
     parser.add_argument("--home")
-    parser.add_argument("--quick", action="store_true")
+    parser.add_argument("--quick", action="store_true", help="an eighth of the prompts")
+    parser.add_argument("--store", action="store_true", help=f"write {STORED.name} anew")
     given = parser.parse_args()
-    found = bank(Home.locate(given.home), quick=given.quick)
-    print(f"{len(found.rows)} replies to {len(found.prompts)} prompts")
+    if given.store and given.quick:
+        parser.error("--store takes the whole bank")
+    sampled = bank(Home.locate(given.home), quick=given.quick, with_hidden=True)
+    if given.store:
+        store(sampled)
+    print(f"{len(sampled.rows)} replies to {len(sampled.prompts)} prompts")

@@ -27,6 +27,7 @@ PRECISION = 0.2**-2  # of the weights' Gaussian prior
 def directions(trial: Trial, layer: int) -> Array:
     """(N, DIRECTIONS) scores of every reply of the bank, of unit spread on the first part of the prompts."""
     rows = np.concatenate([trial.measured.of_prompt[p] for p in trial.chosen_on])
+    assert trial.bank.hidden is not None
     hidden = np.stack([trial.measured.within(column) for column in trial.bank.hidden[:, layer].T.astype(np.float64)], 1)
     hidden = hidden / (hidden[rows].std(axis=0) + 1e-6)
     style = np.stack([trial.measured.within(column) for column in trial.phi.T], 1)
@@ -58,7 +59,7 @@ def noisy_choices(trial: Trial, phi: Array, utility: Array, seed: int) -> Array:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--home")
-    trial = Trial(bank(Home.locate(parser.parse_args().home)))
+    trial = Trial(bank(Home.locate(parser.parse_args().home), with_hidden=True))
     style = trial.phi
     for layer, depth in enumerate(LAYERS):
         wide = np.concatenate([style, directions(trial, layer)], axis=1)

@@ -25,7 +25,6 @@ class KeyValues:
     def __init__(
         self, layers: int, heads: int, head_dim: int, dtype: torch.dtype, device: torch.device
     ) -> None:
-        self.heads = heads
         self.layers = [
             torch.zeros(2, 0, heads, 0, head_dim, dtype=dtype, device=device) for _ in range(layers)
         ]

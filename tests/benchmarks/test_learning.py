@@ -33,7 +33,7 @@ def measured() -> Measured:
         for p in range(4)
         for i, text in enumerate(texts)
     )
-    return Measured(Bank(prompts, ("talk",) * 4, rows, np.zeros((16, 0, 0), dtype=np.float32)))
+    return Measured(Bank(prompts, ("talk",) * 4, rows))
 
 
 @pytest.fixture

@@ -1,11 +1,15 @@
-"""What the bank of replies keeps of each reply, on a tiny model."""
+"""What the bank of replies keeps of each reply, and that the stored one is the embedded model's."""
 
 from __future__ import annotations
+
+from pathlib import Path
 
 import numpy as np
 import pytest
 
-from benchmarks.replies import measure
+from benchmarks import replies
+from benchmarks.replies import BACKWARDS, PROMPTS, REPLIES, Bank, BankRow, bank, measure, store
+from data.home import Home
 from data.types import Turn
 from learner.modeling.base import BaseModel
 from learner.policy.sequences import batch_sequences, evaluate_policy
@@ -26,3 +30,34 @@ def test_what_is_measured_of_replies_is_their_own(tiny_base: BaseModel) -> None:
     assert not np.allclose(states[0], states[1], atol=1e-2)
     assert not np.allclose(states[:, 0], states[:, 1], atol=1e-2)
     assert measure(tiny_base, queries, responses)[1].shape[1] == 0
+
+
+def test_the_stored_bank_holds_what_the_embedded_model_makes_of_it(base_model: BaseModel, tmp_path: Path) -> None:
+    """It is read without a model; some of its numbers are measured anew here."""
+    encode = base_model.encode_chat
+    found = bank(Home(tmp_path / "there is no such home"))
+    assert [row.prompt for row in found.rows] == [prompt for prompt in range(PROMPTS) for _ in range(REPLIES)]
+    encoded = [base_model.encode_reply(row.text, row.finished) for row in found.rows]
+    chosen = [i for i, row in enumerate(found.rows) if len(encoded[i]) == row.tokens < 120][::60]
+    assert len(chosen) >= 6 and any(found.rows[i].finished for i in chosen)
+    asked = [found.prompts[found.rows[i].prompt] for i in chosen]
+    forwards, _ = measure(base_model, [encode(found.context(i)) for i in chosen], [encoded[i] for i in chosen])
+    turned = [encode((Turn("user", BACKWARDS.format(reply=found.rows[i].text)),)) for i in chosen]
+    backwards, _ = measure(base_model, turned, [base_model.encode_reply(text) for text in asked])
+    assert forwards == pytest.approx([found.rows[i].reply_logprob for i in chosen], abs=0.05)
+    assert backwards == pytest.approx([found.rows[i].question_logprob for i in chosen], abs=0.05)
+
+
+def test_a_bank_is_read_as_it_was_stored_unless_it_was_made_with_anything_else(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(replies, "STORED", tmp_path / "stored.jsonl.gz")
+    rows = tuple(BankRow(i // 2, f"Zeile\u2028 {i}", i % 2 == 0, 3 + i, -1.5 - i, -2.25) for i in range(6))
+    whole = Bank(("one", "two", "three"), ("talk",) * 3, rows)
+    assert replies._stored(whole.prompts) is None, "there is none yet"
+    store(whole)
+    assert replies._stored(whole.prompts) == rows
+    assert replies._stored(("one", "two")) == rows[:4]
+    assert replies._stored(("one", "three")) is None
+    monkeypatch.setattr(replies, "SEED", 1)
+    assert replies._stored(whole.prompts) is None
