@@ -1,10 +1,10 @@
 """Replies that the base model itself wrote to the project's own prompts, with what the base makes of them.
 
-They are sampled as training samples, without any filter: text, mean log-probability, log-probability of the question
-given the reply. Those of the embedded model stand in `STORED`, so that simulated people are the same on every machine.
-`bank(...)` reads them there; of another model, or with mean hidden states of a few layers, it samples them once
-and keeps them under build/. Sampling is resumable; half an hour to an hour of two cores. With `--store` this module
-samples the embedded model's and writes `STORED` anew: needed where the project's prompts have changed.
+They are drawn as training draws its rollouts, without any filter: text, mean log-probability, log-probability of the
+question given the reply. Those of the embedded model stand in `STORED`, so that simulated people are the same on every
+machine. `bank(...)` reads them there; of another model, or with mean hidden states of a few layers, it samples them
+once and keeps them under build/. Sampling is resumable and takes half an hour to an hour of two cores. With `--store`
+this module samples the embedded model's and writes `STORED` anew: needed where the project's prompts have changed.
 """
 
 from __future__ import annotations

@@ -74,9 +74,7 @@ class PPOConfig:
     # Longest rollout, the chat's own limit. At 96 a usual reply of the base was cut off, and the penalty for that made
     # everybody's version terse: 145 words became 30 for somebody who does not care about length.
     response_tokens: int = 256
-    # Of rollouts, and of old, new and reference log-probabilities. Higher than the chat's: what is never tried is never
-    # learnt.
-    temperature: float = 0.7
+    temperature: float = CHAT_TEMPERATURE  # of rollouts, and of old, new and reference log-probabilities
     learning_rate: float = 3e-4  # for LoRA ten times that of full fine-tuning ("LoRA without regret")
     value_learning_rate: float = 1e-3
     adam_epsilon: float = 1e-5

@@ -137,7 +137,7 @@ def test_the_lease_has_one_holder_until_it_expires(store, monkeypatch):
 
 def test_settings_have_defaults_and_a_bad_patch_changes_nothing(store, user):
     defaults = store.settings(user)
-    assert defaults["temperature"] == 0.4 and defaults["learn_after"] == 20 and defaults["learning"] is True
+    assert defaults["temperature"] == 0.7 and defaults["learn_after"] == 20 and defaults["learning"] is True
     after = store.update_settings(user, {"temperature": 0.2, "theme": "dark"})
     assert after == {**defaults, "temperature": 0.2, "theme": "dark"}
     for patch in (
