@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any
 
 from data.prompts import general_prompts
@@ -12,11 +12,10 @@ from learner.evaluation import gate
 from learner.evaluation.metrics import NeutralText, ReplyStatistics, distinct_2_ratio, reply_statistics
 from learner.modeling import lora
 from learner.modeling.base import BaseModel
-from learner.modeling.decode import SamplingSettings
 from learner.monitor import Monitor
 from learner.policy.contexts import with_system
-from learner.policy.distance import kl_to_base
-from learner.policy.rollouts import Rollout, sample_replies
+from learner.policy.distance import kl_to_base, sample
+from learner.policy.rollouts import Rollout
 from learner.reward.features import Array, uncentred
 from learner.reward.model import RewardModel
 from learner.snapshot import Snapshot
@@ -92,9 +91,8 @@ class Gated:
 
     def _answers(self, adapter: str | None) -> tuple[list[Rollout], ReplyStatistics]:
         config = self._config.gate
-        settings = SamplingSettings(config.temperature, 1.0, self._config.ppo.response_tokens)
-        seeds = [self._config.seed + i for i in range(len(self._queries))]
-        rollouts = sample_replies(self._base, adapter, self._queries, settings, seeds)
+        as_heard = replace(self._config.ppo, temperature=config.temperature)
+        rollouts = sample(self._base, adapter, self._queries, as_heard, self._config.seed)
         first = rollouts[:: config.replies]  # of each prompt: enough for the distance, which takes time
         kl = kl_to_base(self._base, adapter, first, config.temperature) if adapter else 0.0
         return rollouts, reply_statistics([r.reply for r in rollouts], kl)
