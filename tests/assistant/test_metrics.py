@@ -31,7 +31,9 @@ def grown(before: Samples, after: Samples, name: str, **labels: str) -> float:
 def test_tokens_latencies_feedback_runs_and_versions_are_counted(server: Running) -> None:
     with server.client() as client:
         before = scrape(client)
-        body = {"model": "attune", "messages": [{"role": "user", "content": "Say hello."}], "max_tokens": 4}
+        question = {"role": "user", "content": "What is the capital of France, please?"}
+        # Greedily: a reply that is drawn may end before the fourth token.
+        body = {"model": "attune", "messages": [question], "max_tokens": 4, "temperature": 0}
         answer = client.post("/v1/chat/completions", json=body).json()
         message = answer["choices"][0]["message_id"]
         client.post("/v1/feedback", json={"message_id": message, "kind": "stars", "value": 5})
