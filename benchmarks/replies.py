@@ -46,7 +46,7 @@ BACKWARDS = "Which question or request does this text answer?\n\n{reply}"
 
 @dataclass(frozen=True)
 class BankRow:
-    """One reply. Log-probabilities are in nats a token, under the frozen base at temperature 1."""
+    """One reply. Log-probabilities are `measure`'s: nats a token, under the frozen base at temperature 1."""
 
     prompt: int  # index into the bank's prompts
     text: str
@@ -163,12 +163,24 @@ def _write(base: BaseModel, prompts: Sequence[str], first: int, path: Path) -> N
     partial.rename(path)
 
 
+def is_new(tokens: Sequence[int]) -> list[bool]:
+    """Of each token: does it complete three in a row that have not stood there before? The first two always do."""
+    seen: set[tuple[int, ...]] = set()
+    found = []
+    for i in range(len(tokens)):
+        three = tuple(tokens[max(0, i - 2) : i + 1])
+        found.append(three not in seen)
+        seen.add(three)
+    return found
+
+
 @torch.inference_mode()
 def measure(
     base: BaseModel, queries: Sequence[list[int]], responses: Sequence[list[int]], layers: Sequence[float] = ()
 ) -> tuple[list[float], npt.NDArray[np.float16]]:
-    """Of each response under the plain base: mean log-probability of its tokens, mean hidden states `(B, layers, H)`.
+    """Of each response under the plain base: mean log-probability of what is new, mean hidden states `(B, layers, H)`.
 
+    What a model repeats is likely to it: with every token counted, a reply that goes round in circles would read best.
     `layers` are depths as shares of all layers (0.5: what comes out of the block after the first half), below 1.
     """
     batch = batch_sequences(queries, responses, base.pad_id, base.device)
@@ -177,7 +189,10 @@ def measure(
     rows = batch.response_mask.nonzero()[:, 0]
     last = out.last_hidden_state[rows, batch.predictor[batch.response_mask]]
     logprobs = logprobs_of_states(base, last, batch, temperature=1.0)
-    means = (logprobs.sum(-1) / batch.response_mask.sum(-1)).tolist()
+    new = torch.zeros_like(logprobs)
+    for row, response in enumerate(responses):
+        new[row, : len(response)] = torch.tensor(is_new(response), dtype=new.dtype)
+    means = ((logprobs * new).sum(-1) / new.sum(-1)).tolist()
     blocks = len(out.hidden_states) - 1  # the first one is of the embeddings
     kept = np.zeros((len(queries), len(layers), last.shape[-1]), dtype=np.float16)
     for i, share in enumerate(layers):

@@ -1,9 +1,9 @@
 """Simulated people over a bank of base replies: hidden utilities, and the noisy feedback that they give.
 
-A utility is a weighted sum of two to four attributes (attributes.py) and of sense: how likely the frozen base finds the
-reply, and the question given the reply. It is scaled so that a fifth of the choices between two replies to one prompt
-disagree with it; on top, every twentieth judgement is a lapse. Stars and thumbs carry a bias of the person's own.
-Nothing of the utility reaches a model but the feedback.
+A utility is a weighted sum of two to four attributes (attributes.py) and of sense: how likely the frozen base finds
+what is new in the reply (what it repeats is not counted), and the question given the reply. It is scaled so that a
+fifth of the choices between two replies to one prompt disagree with it; on top, every twentieth judgement is a lapse.
+Stars and thumbs carry a bias of the person's own. Nothing of the utility reaches a model but the feedback.
 """
 
 from __future__ import annotations

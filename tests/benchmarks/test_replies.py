@@ -32,6 +32,22 @@ def test_what_is_measured_of_replies_is_their_own(tiny_base: BaseModel) -> None:
     assert measure(tiny_base, queries, responses)[1].shape[1] == 0
 
 
+def test_what_a_reply_repeats_counts_once(tiny_base: BaseModel) -> None:
+    """The mean is over the tokens that complete three in a row for the first time, whatever the others are worth."""
+    assert replies.is_new([7, 8, 7, 8, 7, 8, 9]) == [True, True, True, True, False, False, True]
+    assert replies.is_new([5, 5, 5, 5, 5]) == [True, True, True, False, False]
+    query = tiny_base.encode_chat((Turn("user", "Hello!"),))
+    said = tiny_base.encode_reply("one two three ")
+    responses = [said[:-1] * 4, said[:-1]]
+    batch = batch_sequences([query, query], responses, tiny_base.pad_id, tiny_base.device)
+    logprobs = evaluate_policy(tiny_base, None, batch, 1.0).logprobs
+    means, _ = measure(tiny_base, [query, query], responses)
+    once = len(said) - 1 + 2  # where the second time begins, two more threes are new
+    assert means[0] == pytest.approx(float(logprobs[0, :once].mean()), abs=1e-5)
+    assert means[0] != pytest.approx(float(logprobs[0].mean()), abs=1e-3)
+    assert means[1] == pytest.approx(float(logprobs[1].sum() / (once - 2)), abs=1e-5)
+
+
 def test_the_stored_bank_holds_what_the_embedded_model_makes_of_it(base_model: BaseModel, tmp_path: Path) -> None:
     """It is read without a model; some of its numbers are measured anew here."""
     encode = base_model.encode_chat
