@@ -1,14 +1,25 @@
-"""What the base says to a context: sampled once for each model, and remembered in the store."""
+"""What the base says to a context: sampled once for each model, and remembered in the store.
+
+The embedded model's replies to the project's own rollout prompts ship with Attune (data/shipped_replies.py). This
+module makes them: `python -m learner.base_replies` writes the file anew, in a quarter of an hour on two cores, as
+needed where the model, the prompts, or the temperature or length of rollouts have changed.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import argparse
+from collections.abc import Mapping, Sequence
 
+from data.home import Home
+from data.prompts import context_key, general_prompts
+from data.shipped_replies import shipped_replies, write_shipped_replies
 from data.store import Store
-from data.types import Reply
-from learner.config import LearnerConfig
+from data.types import Reply, Turn
+from learner.config import LearnerConfig, PPOConfig
 from learner.modeling.base import BaseModel
 from learner.modeling.decode import SamplingSettings
+from learner.modeling.embedded import EMBEDDED
+from learner.modeling.loading import load_base
 from learner.monitor import Monitor
 from learner.policy.contexts import within
 from learner.policy.rollouts import sample_replies
@@ -22,22 +33,23 @@ class BaseReplies:
 
     def __init__(self, store: Store, run_id: str, base: BaseModel, config: LearnerConfig, monitor: Monitor) -> None:
         self._store, self._run_id, self._base, self._config, self._monitor = store, run_id, base, config, monitor
-        ppo = config.ppo
-        self._settings = SamplingSettings(ppo.temperature, 1.0, ppo.response_tokens)
-        self._key = f"{base.spec.weights_sha256}:{ppo.temperature}:{ppo.response_tokens}"
+        self._key = base_key(base, config.ppo)
+        self._shipped = shipped_replies(self._key)
 
     def to(
         self, contexts: Mapping[str, Context], count: int, phase: str, reserve_s: float = 0.0
     ) -> dict[str, list[Reply]]:
-        """`count` replies to each of `contexts` (by `context_key`) that the model can read; `phase` is what the monitor
-        is told.
+        """`count` replies to each of `contexts` (by `context_key`) that the model can read, the shipped ones first;
+        `phase` is what the monitor is told.
 
         With `reserve_s` only as many are sampled as leave that much of the learning budget, and what then has fewer
         than `count` replies is left out. Raises what the monitor raises.
         """
         cut = {name: within(self._base, context, self._config.context_tokens) for name, context in contexts.items()}
         known = {name: context for name, context in cut.items() if context is not None}
-        found = {name: self._store.base_replies(self._key, name)[:count] for name in known}
+        found = {
+            name: [*self._shipped.get(name, ()), *self._store.base_replies(self._key, name)][:count] for name in known
+        }
         missing = [name for name, replies in found.items() if len(replies) < count]
         done = 0
         while done < len(missing) and (not reserve_s or self._monitor.seconds_left("learning") > reserve_s):
@@ -48,15 +60,46 @@ class BaseReplies:
                 if names and rows > ROWS_AT_ONCE:
                     break
                 names.append(name)
-            asked = [(name, seed) for name in names for seed in range(len(found[name]), count)]
-            queries = [self._base.encode_chat(known[name]) for name, _ in asked]
-            rollouts = sample_replies(self._base, None, queries, self._settings, [seed for _, seed in asked])
-            new: dict[str, list[Reply]] = {name: [] for name in names}
-            for (name, _), rollout in zip(asked, rollouts, strict=True):
-                new[name].append(rollout.reply)
-            for name, replies in new.items():
+            asked = [(name, known[name], seed) for name in names for seed in range(len(found[name]), count)]
+            for name, replies in _sampled(self._base, self._config.ppo, asked).items():
                 self._store.add_base_replies(self._key, name, len(found[name]), replies, self._run_id)
                 found[name] += replies
             done += len(names)
             self._monitor.report(phase, done / len(missing), {})
         return {name: replies for name, replies in found.items() if len(replies) == count}
+
+
+def base_key(base: BaseModel, ppo: PPOConfig) -> str:
+    """Of what the base says: the same model, and sampled alike."""
+    return f"{base.spec.weights_sha256}:{ppo.temperature}:{ppo.response_tokens}"
+
+
+def _sampled(base: BaseModel, ppo: PPOConfig, asked: Sequence[tuple[str, Context, int]]) -> dict[str, list[Reply]]:
+    """A reply to each (name, context, seed), by name."""
+    settings = SamplingSettings(ppo.temperature, 1.0, ppo.response_tokens)
+    queries = [base.encode_chat(context) for _, context, _ in asked]
+    rollouts = sample_replies(base, None, queries, settings, [seed for _, _, seed in asked])
+    found: dict[str, list[Reply]] = {}
+    for (name, _, _), rollout in zip(asked, rollouts, strict=True):
+        found.setdefault(name, []).append(rollout.reply)
+    return found
+
+
+def ship(base: BaseModel, config: LearnerConfig, prompts: Sequence[str]) -> None:
+    """Write the shipped replies: as many to each of `prompts` as PPO's first pass takes."""
+    count = config.practice.replies
+    at_once = ROWS_AT_ONCE // count
+    found: dict[str, list[Reply]] = {}
+    for start in range(0, len(prompts), at_once):
+        contexts: list[Context] = [(Turn("user", text),) for text in prompts[start : start + at_once]]
+        asked = [(context_key(context), context, seed) for context in contexts for seed in range(count)]
+        found |= _sampled(base, config.ppo, asked)
+        print(f"{len(found)} of {len(prompts)} prompts answered", flush=True)
+    write_shipped_replies(base_key(base, config.ppo), found)
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description="Sample the shipped replies anew.")
+    parser.add_argument("--home")
+    home = Home.locate(parser.parse_args().home)
+    ship(load_base(EMBEDDED, home.models_dir, trainable=False), LearnerConfig(), general_prompts("rollout"))
