@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import torch
+
 from learner.config import PPOConfig
 from learner.modeling import lora
 from learner.modeling.base import BaseModel
 from learner.modeling.decode import SamplingSettings
 from learner.policy.rollouts import Rollout, sample_replies
-from learner.policy.sequences import batch_sequences, token_kl
+from learner.policy.sequences import SequenceBatch, batch_sequences, token_kl
 from learner.policy.task import Context
 
 
@@ -30,12 +32,20 @@ def kl_to_base(
     with a fraction of its variance, and never negative (Amini et al. 2025, "Better estimation of the KL divergence
     between language models").
     """
-    total = 0.0
-    for i in range(0, len(rollouts), micro_batch):
-        part = rollouts[i : i + micro_batch]
-        batch = batch_sequences([r.query for r in part], [r.response for r in part], base.pad_id, base.device)
-        total += float(token_kl(base, adapter, batch, temperature).sum())
-    return total / len(rollouts)
+    return kl_on(base, adapter, batches_of(base, rollouts, micro_batch), temperature)
+
+
+def kl_on(base: BaseModel, adapter: str, batches: Sequence[SequenceBatch], temperature: float) -> float:
+    """KL(policy || base) along these replies, in nats a reply; of replies that another policy said an approximation."""
+    found = torch.cat([token_kl(base, adapter, batch, temperature).sum(-1) for batch in batches])
+    return float(found.mean())
+
+
+def batches_of(base: BaseModel, rollouts: Sequence[Rollout], micro_batch: int = 8) -> list[SequenceBatch]:
+    parts = [rollouts[i : i + micro_batch] for i in range(0, len(rollouts), micro_batch)]
+    return [
+        batch_sequences([r.query for r in part], [r.response for r in part], base.pad_id, base.device) for part in parts
+    ]
 
 
 def sampled_kl(base: BaseModel, adapter: str, queries: Sequence[list[int]], ppo: PPOConfig, seed: int) -> float:

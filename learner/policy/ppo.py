@@ -99,10 +99,10 @@ def train_ppo(
     generator = torch.Generator().manual_seed(seed)
     seeds = random.Random(seed)
     history: History = []
-    slowest_s = expected_s
+    longest_s = expected_s  # that an iteration is expected to take; measured ones say it better
 
     for iteration in range(config.iterations):
-        if monitor.seconds_left("learning") < slowest_s:
+        if monitor.seconds_left("learning") < longest_s:
             break
         began_s = monitor.elapsed_s()
         start = iteration * config.prompts_per_iteration
@@ -167,9 +167,9 @@ def train_ppo(
         # 7. the coefficient
         metrics["objective/kl_coef"] = controller.coef
         controller.update(metrics["objective/kl"])
-        slowest_s = max(slowest_s, monitor.elapsed_s() - began_s)
         metrics["time/iteration_s"] = monitor.elapsed_s() - began_s
         history.append(metrics)
+        longest_s = max(past["time/iteration_s"] for past in history)
         monitor.report("policy optimisation", (iteration + 1) / config.iterations, metrics)
     if history:
         scale_back(base, adapter, history[-1]["objective/kl"], config)

@@ -15,7 +15,8 @@ tokens that matter, and the rest of the distance goes into noise (docs/log.md). 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 
@@ -35,18 +36,27 @@ from learner.policy.advantages import (
     with_credit_of_whole,
 )
 from learner.policy.critic import prefix_values
-from learner.policy.distance import kl_to_base, sample
+from learner.policy.distance import batches_of, kl_on, kl_to_base, sample
 from learner.policy.losses import clipped_policy_loss
 from learner.policy.micro_batches import MicroBatch
 from learner.policy.natural import NaturalGradient
 from learner.policy.ppo import score_replies, train_ppo
 from learner.policy.rollouts import Rollout
-from learner.policy.sequences import SequenceBatch, batch_sequences, evaluate_policy, select
+from learner.policy.sequences import (
+    SequenceBatch,
+    batch_sequences,
+    evaluate_policy,
+    select,
+    with_lower_states,
+)
 from learner.policy.steps import add_to, mean_metrics, policy_metrics
 from learner.policy.task import Context, History, LearningError, Task
 
-MOST_LENGTHS = 4  # of the step that are tried; each is a round of replies to measure the distance by
+MOST_ROUNDS = 3  # of replies of the policy's own, by which the distance is measured; one is the rule
 KL_TOLERANCE = 1.25  # near enough to the target
+MOST_LENGTHS = 8  # that are tried on replies of the base; each is a pass over them, a quarter of a round's time
+LENGTH_TOLERANCE = 1.1
+STEP_MINIBATCHES = 4  # as much progress as the step is worth
 
 
 def train_ppo_from_base(
@@ -57,9 +67,9 @@ def train_ppo_from_base(
     if not task.said:
         return train_ppo(base, adapter, task, config, monitor, seed)
     first = practise(base, adapter, task, config, monitor, seed)
-    # Per reply an epoch of PPO takes about as long as the first step, and as long again to sample and to measure.
-    a_reply_s = first["time/iteration_s"] / (2 * len(task.said))
-    expected_s = 2 * ppo.prompts_per_iteration * ppo.replies_trained * ppo.epochs * a_reply_s
+    # A round of replies, and per reply an epoch that takes about as long as the first step's gradient.
+    rows = ppo.prompts_per_iteration * ppo.replies_trained * ppo.epochs
+    expected_s = first.get("time/round_s", 0.0) + rows * first["time/gradient_s"] / (2 * len(task.said))
     settings = replace(config, ppo=replace(ppo, missing_eos_penalty=first["practice/missing_eos_penalty"]))
     then = train_ppo(base, adapter, task, settings, monitor, seed, expected_s)
     return [first, *then]
@@ -90,12 +100,14 @@ def practise(
     order = torch.randperm(len(chosen.advantages), generator=torch.Generator().manual_seed(seed)).to(base.device)
     minibatches = order.split(config.minibatch_size)
     found: list[dict[str, float]] = []
+    gradient_began_s = monitor.elapsed_s()
     for number, rows in enumerate(minibatches):
         if monitor.seconds_left("learning") <= 0:
             break
         found.append(micro_batch.fit(partial(_backward, base, adapter, chosen, rows, settings)))
         gradient.add()
-        monitor.report("practice", (number + 1) / (len(minibatches) + MOST_LENGTHS), {})
+        monitor.report("practice", (number + 1) / (len(minibatches) + STEP_MINIBATCHES), {})
+    metrics["time/gradient_s"] = monitor.elapsed_s() - gradient_began_s
     if found:
         metrics |= mean_metrics(found)
     direction = gradient.direction(config.damping, config.column_damping)
@@ -122,35 +134,66 @@ def step_to_target(
     """Step 4: move `adapter` along `direction` until it is `kl_target` nats a reply from the base, as measured on
     replies of its own to some of the task's prompts; returns the length of the step, the distance and their reward.
 
-    No more lengths are tried than MOST_LENGTHS; a last one that went too far is shortened.
+    Which length that is, is looked for on replies of the base, where a length costs one pass and no sampling. What the
+    policy's own replies say then corrects it: once where the step was too short, MOST_ROUNDS - 1 times where too long.
     """
     config, ppo = settings.practice, settings.ppo
     parameters = base.adapter_parameters(adapter)
     begun = [parameter.detach().clone() for parameter in parameters]
     contexts = task.prompts[: config.kl_prompts]
     queries = [base.encode_chat(context) for context in contexts]
-    replies: list[Reply] = []
+    of_base = [_spoken(base, context, said[0], ppo.response_tokens) for context, said in task.said[: config.kl_prompts]]
+    batches = [
+        with_lower_states(base, adapter, batch, config.micro_batch_size)
+        for batch in batches_of(base, of_base, config.micro_batch_size)
+    ]
 
-    def go(length: float) -> float:
+    def go(length: float) -> None:
         with torch.no_grad():
             for parameter, start, part in zip(parameters, begun, direction, strict=True):
                 parameter.copy_(start + length * part)
-        rollouts = sample(base, adapter, queries, ppo, seed)
-        replies[:] = [rollout.reply for rollout in rollouts]
-        return kl_to_base(base, adapter, rollouts, ppo.temperature)
 
-    length = config.first_length
-    for tried in range(1, MOST_LENGTHS + 1):
-        kl = go(length)
+    def kl_on_base(length: float) -> float:
+        go(length)
+        return kl_on(base, adapter, batches, ppo.temperature)
+
+    aim, length = config.kl_target, config.first_length
+    for tried in range(1, MOST_ROUNDS + 1):
+        length = length_for(aim, kl_on_base, length)
+        go(length)
+        round_began_s = monitor.elapsed_s()
+        rollouts = sample(base, adapter, queries, ppo, seed)
+        kl = kl_to_base(base, adapter, rollouts, ppo.temperature)
+        round_s = monitor.elapsed_s() - round_began_s
         monitor.report("practice", 1.0 - 1.0 / (2 + tried), {"objective/kl": kl})
-        if config.kl_target / KL_TOLERANCE <= kl <= config.kl_target * KL_TOLERANCE:
+        too_short, too_long = kl < config.kl_target / KL_TOLERANCE, kl > config.kl_target * KL_TOLERANCE
+        if not too_long and (tried > 1 or not too_short):
             break
-        if tried < MOST_LENGTHS or kl > config.kl_target:
-            length *= min(2.0, max(0.1, lora.share_for(config.kl_target, max(kl, 1e-6))))
-    else:
-        kl = go(length)
-    reward = float(np.mean(task.reward(contexts, replies)))
-    return {"practice/length": length, "objective/kl": kl, "practice/scores_after": reward}
+        aim *= config.kl_target / kl
+    reward = float(np.mean(task.reward(contexts, [rollout.reply for rollout in rollouts])))
+    return {
+        "practice/length": length, "objective/kl": kl, "practice/scores_after": reward, "time/round_s": round_s
+    }  # fmt: skip
+
+
+def length_for(aim: float, kl_of: Callable[[float], float], length: float) -> float:
+    """A length, looked for from `length` on, where `kl_of` is within LENGTH_TOLERANCE of `aim`; after MOST_LENGTHS the
+    longest that was seen below it. As of a quadratic, within what is known to be too short and too long.
+
+    Where the step begins as far away as `aim` or farther, it may go a little on from there.
+    """
+    start = kl_of(0.0)
+    aim = max(aim, start * LENGTH_TOLERANCE)
+    low, high = 0.0, math.inf
+    for _ in range(MOST_LENGTHS):
+        kl = kl_of(length)
+        if aim / LENGTH_TOLERANCE <= kl <= aim * LENGTH_TOLERANCE and kl > start:
+            return length
+        low, high = (length, high) if kl < aim else (low, length)
+        length *= min(4.0, lora.share_for(aim - start, max(kl - start, 1e-9)))
+        if not low < length < high:
+            length = (low + high) / 2
+    return low or length
 
 
 def choose_replies(base: BaseModel, task: Task, settings: LearnerConfig) -> tuple[Chosen, dict[str, float]]:

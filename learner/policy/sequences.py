@@ -100,10 +100,11 @@ def with_lower_states(base: BaseModel, adapter: str, batch: SequenceBatch, rows_
     """The batch with what the blocks below the adapter's first one make of it.
 
     They are the same for policy and reference and for every step of training, so whoever evaluates a batch more than
-    once has them computed once. As it was where there are none, or where the forward pass is not our own.
+    once has them computed once. As it was where there are none, where it has them already, or where the forward pass
+    is not our own.
     """
     layer = base.first_layer(adapter)
-    if base.network is None or layer == 0:
+    if base.network is None or layer == 0 or batch.lower is not None:
         return batch
     found = []
     for part in torch.arange(len(batch.input_ids), device=base.device).split(rows_at_once):

@@ -263,6 +263,17 @@ def test_no_iteration_begins_that_is_expected_to_take_longer_than_there_is_time(
     assert train_ppo(policy, "policy", task, LearnerConfig(ppo=CONFIG), Short(), 0, expected_s=24.0)
 
 
+def test_what_an_iteration_is_expected_to_take_gives_way_to_what_it_took(policy: BaseModel) -> None:
+    class Roomy(Short):
+        def seconds_left(self, budget: str) -> float:
+            return 100 - self.clock
+
+    task = Task(PROMPTS, many_words, prefix_reward=many_words)
+    history = train_ppo(policy, "policy", task, LearnerConfig(ppo=replace(CONFIG, iterations=50)), Roomy(), 0, 60.0)
+    took = [metrics["time/iteration_s"] for metrics in history]
+    assert len(history) > 3 and max(took) <= 20  # with 60 seconds each there would be three
+
+
 def test_the_warm_start_imitates_and_is_scaled_back_to_its_limit(policy: BaseModel) -> None:
     shown = [(prompt, Reply("okay then")) for prompt in PROMPTS * 3]
     settings = WarmStartConfig(learning_rate=5e-3, max_steps=8, batch_size=4, kl_limit=1e9, kl_prompts=2)

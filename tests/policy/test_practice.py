@@ -170,6 +170,28 @@ def test_the_step_goes_as_far_as_its_target_and_no_farther(policy: BaseModel) ->
     assert lengths[0] < lengths[1]
 
 
+@pytest.mark.parametrize("warm", [0.0, 1.7])
+@pytest.mark.parametrize("first", [1e-4, 4e-3, 0.3])
+def test_a_length_is_found_from_any_first_one(first: float, warm: float) -> None:
+    """Also where a warm start has gone a part of the way, and the step begins by going back a little."""
+    tried = []
+
+    def kl_of(length: float) -> float:
+        tried.append(length)
+        return warm - 30 * length + 2e4 * length**2 if warm else 2e4 * length**2
+
+    found = practice.length_for(4.0, kl_of, first)
+    assert kl_of(found) == pytest.approx(4.0, rel=0.11)
+    assert len(tried) <= 8
+
+
+def test_a_length_that_cannot_be_reached_is_the_longest_below_or_a_little_farther() -> None:
+    found = practice.length_for(4.0, lambda length: 3.0 if length < 0.02 else 9.0, 4e-3)
+    assert 0.018 < found < 0.02
+    found = practice.length_for(4.0, lambda length: 9.0 + 5e4 * length**2, 0.3)
+    assert 9.0 < 9.0 + 5e4 * found**2 < 11.0
+
+
 def test_the_gradient_is_taken_at_the_base_and_the_step_from_the_warm_start(policy: BaseModel) -> None:
     """However the warm start has moved the policy, the same step is added: where the base spoke it is on-policy."""
     task = Task(PROMPTS, many_letters, many_letters, said=said(policy))
