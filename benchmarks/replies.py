@@ -10,7 +10,6 @@ this module samples the embedded model's and writes `STORED` anew: needed where 
 from __future__ import annotations
 
 import argparse
-import gzip
 import json
 import random
 from collections.abc import Sequence
@@ -23,6 +22,7 @@ import torch
 
 from data.home import CHECKOUT, Home
 from data.prompts import prompt_table
+from data.row_files import read_rows, write_rows
 from data.types import Reply, Turn
 from learner.config import PPOConfig
 from learner.modeling.base import BaseModel
@@ -97,19 +97,16 @@ def _stored(prompts: Sequence[str]) -> tuple[BankRow, ...] | None:
     """The stored replies to these prompts, the first ones of the bank; None where it was made with anything else."""
     if not STORED.exists():
         return None
-    with gzip.open(STORED, "rt", encoding="utf-8") as lines:
-        made_with = json.loads(next(lines))
-        if made_with | {"prompts": made_with["prompts"][: len(prompts)]} != _made_with(prompts):
-            return None
-        rows = (BankRow(**json.loads(line)) for line in lines)
-        return tuple(row for row in rows if row.prompt < len(prompts))
+    rows = read_rows(STORED)
+    made_with = next(rows)
+    if made_with | {"prompts": made_with["prompts"][: len(prompts)]} != _made_with(prompts):
+        return None
+    return tuple(BankRow(**row) for row in rows if row["prompt"] < len(prompts))
 
 
 def store(found: Bank) -> None:
-    """Write `STORED`: the same bytes for the same bank."""
-    lines = [json.dumps(_made_with(found.prompts), ensure_ascii=False)]
-    lines += [json.dumps(asdict(row), ensure_ascii=False) for row in found.rows]
-    STORED.write_bytes(gzip.compress("".join(f"{line}\n" for line in lines).encode(), mtime=0))
+    """Write `STORED` anew."""
+    write_rows(STORED, _made_with(found.prompts), (asdict(row) for row in found.rows))
 
 
 def _sampled(

@@ -7,12 +7,11 @@ is shipped, and the replies are sampled when they are needed.
 
 from __future__ import annotations
 
-import gzip
-import json
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
 
+from data.row_files import read_rows, write_rows
 from data.types import Reply
 
 FILE = Path(__file__).with_name("shipped_replies.jsonl.gz")
@@ -21,22 +20,19 @@ FILE = Path(__file__).with_name("shipped_replies.jsonl.gz")
 @lru_cache(maxsize=1)
 def shipped_replies(base_key: str) -> Mapping[str, Sequence[Reply]]:
     """Replies by `context_key`, those to one prompt in the order of their seeds; none for another `base_key`."""
-    with gzip.open(FILE, "rt", encoding="utf-8") as lines:  # by line ends alone: a reply may hold U+2028
-        if json.loads(next(lines))["base_key"] != base_key:
-            return {}
-        found: dict[str, list[Reply]] = {}
-        for line in lines:
-            row = json.loads(line)
-            found.setdefault(row["context"], []).append(Reply(row["text"], row["finished"]))
-        return found
+    rows = read_rows(FILE)
+    if next(rows)["base_key"] != base_key:
+        return {}
+    found: dict[str, list[Reply]] = {}
+    for row in rows:
+        found.setdefault(row["context"], []).append(Reply(row["text"], row["finished"]))
+    return found
 
 
 def write_shipped_replies(base_key: str, replies: Mapping[str, Sequence[Reply]], path: Path = FILE) -> None:
-    """The same bytes for the same replies."""
-    lines = [json.dumps({"base_key": base_key})]
-    lines += [
-        json.dumps({"context": context, "text": reply.text, "finished": reply.finished}, ensure_ascii=False)
+    rows = (
+        {"context": context, "text": reply.text, "finished": reply.finished}
         for context, said in replies.items()
         for reply in said
-    ]
-    path.write_bytes(gzip.compress("".join(f"{line}\n" for line in lines).encode(), mtime=0))
+    )
+    write_rows(path, {"base_key": base_key}, rows)

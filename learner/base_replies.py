@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 from data.home import Home
 from data.prompts import context_key, general_prompts
-from data.shipped_replies import shipped_replies, write_shipped_replies
+from data.shipped_replies import FILE, shipped_replies, write_shipped_replies
 from data.store import Store
 from data.types import Reply, Turn
 from learner.config import LearnerConfig, PPOConfig
@@ -85,7 +86,7 @@ def _sampled(base: BaseModel, ppo: PPOConfig, asked: Sequence[tuple[str, Context
     return found
 
 
-def ship(base: BaseModel, config: LearnerConfig, prompts: Sequence[str]) -> None:
+def ship(base: BaseModel, config: LearnerConfig, prompts: Sequence[str], path: Path = FILE) -> None:
     """Write the shipped replies: as many to each of `prompts` as PPO's first pass takes."""
     count = config.practice.replies
     at_once = ROWS_AT_ONCE // count
@@ -95,7 +96,7 @@ def ship(base: BaseModel, config: LearnerConfig, prompts: Sequence[str]) -> None
         asked = [(context_key(context), context, seed) for context in contexts for seed in range(count)]
         found |= _sampled(base, config.ppo, asked)
         print(f"{len(found)} of {len(prompts)} prompts answered", flush=True)
-    write_shipped_replies(base_key(base, config.ppo), found)
+    write_shipped_replies(base_key(base, config.ppo), found, path)
 
 
 if __name__ == "__main__":

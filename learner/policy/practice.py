@@ -18,7 +18,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import cache, partial
 
 import numpy as np
 import torch
@@ -153,6 +153,7 @@ def step_to_target(
             for parameter, start, part in zip(parameters, begun, direction, strict=True):
                 parameter.copy_(start + length * part)
 
+    @cache  # a later round begins with lengths that an earlier one has tried
     def kl_on_base(length: float) -> float:
         go(length)
         return kl_on(base, adapter, batches, ppo.temperature)

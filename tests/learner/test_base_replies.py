@@ -16,7 +16,7 @@ from data.shipped_replies import shipped_replies, write_shipped_replies
 from data.store import Store
 from data.types import Reply, Turn
 from learner import base_replies
-from learner.base_replies import BaseReplies, base_key
+from learner.base_replies import BaseReplies, base_key, ship
 from learner.config import LearnerConfig
 from learner.modeling.base import BaseModel
 from learner.monitor import Unlimited
@@ -119,6 +119,16 @@ def test_the_embedded_models_shipped_replies_are_to_the_prompts_that_they_stand_
             return evaluate_policy(base_model, None, batch, 1.0).logprobs.sum(-1)
 
     assert bool((logprobs(some) > logprobs([*some[1:], some[0]])).all())
+
+
+def test_what_is_shipped_is_what_would_have_been_sampled(
+    store: Store, tiny_base: BaseModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "replies.jsonl.gz"
+    ship(tiny_base, CONFIG, [turn.content for (turn,) in CONTEXTS.values()], path)
+    monkeypatch.setattr("data.shipped_replies.FILE", path)
+    sampled = BaseReplies(store, run_of(store), tiny_base, CONFIG, Unlimited()).to(CONTEXTS, 8, "base replies")
+    assert shipped_replies.__wrapped__(base_key(tiny_base, CONFIG.ppo)) == sampled
 
 
 def test_a_file_of_shipped_replies_is_read_as_it_was_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
