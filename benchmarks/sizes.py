@@ -26,12 +26,11 @@ from data.prompts import general_prompts
 from data.types import Reply, Turn
 from learner.budgets import Budgets
 from learner.config import LearnerConfig, LoraSettings, PPOConfig
-from learner.modeling.decode import SamplingSettings
 from learner.modeling.embedded import EMBEDDED_FOLDER, prepare_embedded
 from learner.modeling.loading import load_base
 from learner.monitor import Unlimited
 from learner.policy.ppo import train_ppo
-from learner.policy.rollouts import sample_replies
+from learner.policy.rollouts import rollout_settings, sample_replies
 from learner.policy.task import Context, Task
 from learner.reward.features import Array
 
@@ -99,8 +98,7 @@ def measure(folder: Path, ppo: PPOConfig) -> dict[str, float]:
         torch.cuda.reset_peak_memory_stats()
     queries = [base.encode_chat(prompt) for prompt in prompts[:8]]
     began = time.monotonic()
-    settings = SamplingSettings(ppo.temperature, 1.0, ppo.response_tokens)
-    sampled = sample_replies(base, "policy", queries, settings, range(len(queries)))
+    sampled = sample_replies(base, "policy", queries, rollout_settings(ppo), range(len(queries)))
     decoding_s = time.monotonic() - began
     began = time.monotonic()
     history = train_ppo(base, "policy", Task(prompts, by_chance), config, _Clock(config), 0)

@@ -18,12 +18,11 @@ from data.store import Store
 from data.types import Reply, Turn
 from learner.config import LearnerConfig, PPOConfig
 from learner.modeling.base import BaseModel
-from learner.modeling.decode import SamplingSettings
 from learner.modeling.embedded import EMBEDDED
 from learner.modeling.loading import load_base
 from learner.monitor import Monitor
 from learner.policy.contexts import within
-from learner.policy.rollouts import sample_replies
+from learner.policy.rollouts import rollout_settings, sample_replies
 from learner.policy.task import Context
 
 ROWS_AT_ONCE = 96  # replies that are sampled together, and all that an interruption loses
@@ -77,9 +76,8 @@ def base_key(base: BaseModel, ppo: PPOConfig) -> str:
 
 def _sampled(base: BaseModel, ppo: PPOConfig, asked: Sequence[tuple[str, Context, int]]) -> dict[str, list[Reply]]:
     """A reply to each (name, context, seed), by name."""
-    settings = SamplingSettings(ppo.temperature, 1.0, ppo.response_tokens)
     queries = [base.encode_chat(context) for _, context, _ in asked]
-    rollouts = sample_replies(base, None, queries, settings, [seed for _, _, seed in asked])
+    rollouts = sample_replies(base, None, queries, rollout_settings(ppo), [seed for _, _, seed in asked])
     found: dict[str, list[Reply]] = {}
     for (name, _, _), rollout in zip(asked, rollouts, strict=True):
         found.setdefault(name, []).append(rollout.reply)

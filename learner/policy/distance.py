@@ -9,8 +9,7 @@ import torch
 from learner.config import PPOConfig
 from learner.modeling import lora
 from learner.modeling.base import BaseModel
-from learner.modeling.decode import SamplingSettings
-from learner.policy.rollouts import Rollout, sample_replies
+from learner.policy.rollouts import Rollout, rollout_settings, sample_replies
 from learner.policy.sequences import SequenceBatch, batch_sequences, token_kl
 from learner.policy.task import Context
 
@@ -19,8 +18,7 @@ def sample(
     base: BaseModel, adapter: str | None, queries: Sequence[list[int]], ppo: PPOConfig, seed: int
 ) -> list[Rollout]:
     """One reply to each query, sampled as PPO samples."""
-    settings = SamplingSettings(ppo.temperature, 1.0, ppo.response_tokens)
-    return sample_replies(base, adapter, queries, settings, [seed + i for i in range(len(queries))])
+    return sample_replies(base, adapter, queries, rollout_settings(ppo), [seed + i for i in range(len(queries))])
 
 
 def kl_to_base(

@@ -30,7 +30,6 @@ import torch
 
 from learner.config import LearnerConfig, PPOConfig
 from learner.modeling.base import BaseModel
-from learner.modeling.decode import SamplingSettings
 from learner.modeling.heads import ValueHead
 from learner.monitor import Monitor
 from learner.policy.advantages import (
@@ -46,7 +45,7 @@ from learner.policy.critic import prefix_values
 from learner.policy.distance import scale_back
 from learner.policy.losses import AdaptiveKL, clipped_policy_loss, clipped_value_loss, demonstration_loss
 from learner.policy.micro_batches import MicroBatch
-from learner.policy.rollouts import Rollout, sample_replies
+from learner.policy.rollouts import Rollout, rollout_settings, sample_replies
 from learner.policy.sequences import (
     SequenceBatch,
     batch_sequences,
@@ -114,7 +113,7 @@ def train_ppo(
             base,
             adapter,
             [base.encode_chat(context) for context in contexts],
-            SamplingSettings(config.temperature, 1.0, config.response_tokens),
+            rollout_settings(config),
             [seeds.getrandbits(31) for _ in contexts],
         )
         # 2. scores

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from data.types import Reply
+from learner.config import PPOConfig
 from learner.modeling.base import BaseModel
 from learner.modeling.decode import Decoder, SamplingSettings
 
@@ -19,6 +20,11 @@ class Rollout:
     response: list[int]
     reply: Reply
     sampler_logprobs: list[float]  # under the tempered distribution, one a response token
+
+
+def rollout_settings(ppo: PPOConfig) -> SamplingSettings:
+    """As PPO samples: from all of the distribution, or the log-probabilities would be of another one."""
+    return SamplingSettings(ppo.temperature, top_p=1.0, max_new_tokens=ppo.response_tokens)
 
 
 def sample_replies(
