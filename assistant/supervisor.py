@@ -129,7 +129,7 @@ class Supervisor:
                 stdout=log,
                 stderr=subprocess.STDOUT,
                 env={**child_environment(), INSTANCE: child.instance},
-                **_own_group(),
+                **own_group(),
             )
         if spec.background:
             lower_priority(child.process.pid)
@@ -225,7 +225,7 @@ def _stop_signals() -> list[signal.Signals]:
     return [getattr(signal, name) for name in names if hasattr(signal, name)]
 
 
-def _own_group() -> dict[str, Any]:
+def own_group() -> dict[str, Any]:
     """Ctrl-C reaches this process alone, which then ends its children in order.
 
     On Linux the kernel also ends them should this process be killed, so that no port stays taken.

@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from assistant.supervisor import lower_priority
+from assistant.supervisor import lower_priority, own_group
 from data.errors import AttuneError
 from data.home import CHECKOUT, Home
 from data.store import Store
@@ -46,7 +46,9 @@ def served(home: Home) -> Iterator[str]:
     command = [sys.executable, "-m", "assistant.server", "--home", str(home.root), "--port", "0"]
     log = home.logs_dir / "server.txt"
     with log.open("w") as out:
-        process = subprocess.Popen(command, cwd=CHECKOUT, stdout=out, stderr=subprocess.STDOUT)
+        process = subprocess.Popen(
+            command, cwd=CHECKOUT, stdout=out, stderr=subprocess.STDOUT, **own_group()
+        )
     try:
         yield _address(process, log)
     finally:
@@ -61,7 +63,9 @@ def learning(home: Home) -> Iterator[None]:
     log = home.logs_dir / "learner.txt"
     store = Store(home)
     with log.open("w") as out:
-        process = subprocess.Popen(command, cwd=CHECKOUT, stdout=out, stderr=subprocess.STDOUT)
+        process = subprocess.Popen(
+            command, cwd=CHECKOUT, stdout=out, stderr=subprocess.STDOUT, **own_group()
+        )
         lower_priority(process.pid)
         try:
             deadline = time.monotonic() + START_TIMEOUT_S
