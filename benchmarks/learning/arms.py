@@ -31,7 +31,7 @@ from learner.config import LearnerConfig, with_overrides
 from learner.evaluation.examination import Gated
 from learner.evaluation.gate import is_better, is_sane
 from learner.monitor import Monitor, Unlimited
-from learner.policy.task import Context, Reward
+from learner.policy.task import Context, LearningError, Reward
 from learner.reward.features import Array
 from learner.snapshot import Snapshot
 from learner.taste import understand
@@ -94,6 +94,8 @@ def trained(
                 refusal = is_better(rate, config.gate) or is_sane(sanity, config.gate)
                 report["gate"] = found_by_gate | {"share_kept": share, "refusal": refusal}
             return story.ground.sampled(ADAPTER, seed=77), {"report": report, "seconds": clock.elapsed_s()}
+        except LearningError as error:  # such an update publishes nothing: the base goes on answering
+            return story.ground.sampled(None, seed=77), {"report": report, "failed": str(error)}
         finally:
             base.remove_adapter(ADAPTER)
 

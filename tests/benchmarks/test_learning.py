@@ -9,13 +9,16 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from benchmarks.learning.arms import wishes
+from benchmarks.learning.arms import trained, wishes
 from benchmarks.learning.ground import Ground, Said
 from benchmarks.learning.table import Figures
 from benchmarks.people.live import Reader, converse
 from benchmarks.people.tastes import KEPT_WORDS, Measured, Person, Shown, Taste
 from benchmarks.replies import Bank, BankRow
+from data.home import Home
 from data.prompts import general_prompts
+from data.schema import migrate
+from data.store import Store
 from data.types import FEEDBACK_KINDS, Reply
 from learner.modeling.base import BaseModel
 from tests.assistant.conftest import Running, serving
@@ -108,3 +111,20 @@ def test_an_interval_is_over_prompts_and_pairs_stay_paired() -> None:
 def test_wishes_in_words() -> None:
     taste = Taste("t", (("about 30 words", 1.0), ("lists", -0.7), ("digits", 0.9)), 0.1, 1.0)
     assert wishes(taste) == ["Answer in about 30 words.", "No lists, please.", "More of this: digits."]
+
+
+def test_an_arm_that_learns_nothing_speaks_as_the_base(tmp_path: Path, tiny_base: BaseModel) -> None:
+    home = Home(tmp_path / "home").create()
+    migrate(home)
+    store = Store(home)
+    user = store.ensure_user().id
+    for number, prompt in enumerate(general_prompts("rollout")[:16]):  # nothing that should be imitated
+        conversation = store.create_conversation(user).id
+        asked = store.add_message(user, conversation, None, "user", prompt)
+        said = store.add_message(user, conversation, asked.id, "assistant", (LONG, SHORT)[number % 2])
+        store.add_feedback(user, "stars", (1, 3)[number % 2], message_id=said.id)
+    store.close()
+    ground = SimpleNamespace(base=tiny_base, model="embedded", quick=True, sampled=lambda adapter, seed: adapter)
+    spoken, more = trained(SimpleNamespace(home=home, user_id=user, ground=ground), "none")  # type: ignore[arg-type]
+    assert spoken is None
+    assert "left the adapter as it was" in more["failed"]
