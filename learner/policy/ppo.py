@@ -13,6 +13,8 @@ Policy: adapter on. Reference: the same weights, adapter off. Values: of the rew
  6. `epochs` passes over minibatches: clipped policy loss, clipped value loss, loss on demonstrations (PPO-ptx)
  7. the KL coefficient moves towards its target
 
+What comes out is the mean of the iterations' weights (averaging.py).
+
 Sources: Schulman et al. 2017; Ziegler et al. 2019; Ouyang et al. 2022 (ptx); Huang et al. 2023 (details and metric
 names); Ahmadian et al. 2024 (leave-one-out); Xu et al. 2025, "Not all rollouts are useful" (step 2). Left out: entropy
 bonus, learning-rate decay, reward whitening over the batch (scores come in population standard deviations already).
@@ -41,6 +43,7 @@ from learner.policy.advantages import (
     token_rewards,
     with_credit_of_whole,
 )
+from learner.policy.averaging import WeightAverage
 from learner.policy.critic import prefix_values
 from learner.policy.distance import scale_back
 from learner.policy.losses import AdaptiveKL, clipped_policy_loss, clipped_value_loss, demonstration_loss
@@ -80,7 +83,8 @@ def train_ppo(
     """Improve `adapter` in place until the iterations or the time are used up; returns each iteration's metrics.
 
     No iteration begins that would take longer than there is time: the first is expected to take `expected_s`.
-    Where the last iteration was farther from the base than the KL target allows, the adapter's change is scaled back.
+    The adapter ends as the mean of what it was after each iteration. Where they were farther from the base than the KL
+    target allows, its change is scaled back.
     Raises LearningError where sampler and trainer disagree or a loss is not finite, and whatever the monitor raises.
     """
     config, prompts, demonstrations = settings.ppo, task.prompts, task.demonstrations
@@ -95,6 +99,7 @@ def train_ppo(
         groups.append({"params": list(value_head.parameters()), "lr": config.value_learning_rate})
     optimiser = torch.optim.AdamW(groups, eps=config.adam_epsilon, weight_decay=0.0)
     controller = AdaptiveKL(config.kl_coef, config.kl_target, config.kl_tolerance, config.kl_factor)
+    average = WeightAverage(parameters)
     generator = torch.Generator().manual_seed(seed)
     seeds = random.Random(seed)
     history: History = []
@@ -163,6 +168,8 @@ def train_ppo(
             if metrics["policy/approxkl"] > config.max_kl_step:
                 break
 
+        average.add()
+
         # 7. the coefficient
         metrics["objective/kl_coef"] = controller.coef
         controller.update(metrics["objective/kl"])
@@ -171,7 +178,9 @@ def train_ppo(
         longest_s = max(past["time/iteration_s"] for past in history)
         monitor.report("policy optimisation", (iteration + 1) / config.iterations, metrics)
     if history:
-        scale_back(base, adapter, history[-1]["objective/kl"], config)
+        average.apply()
+        # KL is about a quadratic of the change, and so convex: the mean is no farther away than they are on average.
+        scale_back(base, adapter, sum(past["objective/kl"] for past in history) / len(history), config)
     return history
 
 
