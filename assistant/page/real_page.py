@@ -45,10 +45,7 @@ def served(home: Home) -> Iterator[str]:
     """A chat server on `home`; its address."""
     command = [sys.executable, "-m", "assistant.server", "--home", str(home.root), "--port", "0"]
     log = home.logs_dir / "server.txt"
-    with log.open("w") as out:
-        process = subprocess.Popen(
-            command, cwd=CHECKOUT, stdout=out, stderr=subprocess.STDOUT, **own_group()
-        )
+    process = _started(command, log)
     try:
         yield _address(process, log)
     finally:
@@ -62,26 +59,28 @@ def learning(home: Home) -> Iterator[None]:
     command = [sys.executable, "-m", "learner.worker", "--home", str(home.root)]
     log = home.logs_dir / "learner.txt"
     store = Store(home)
-    with log.open("w") as out:
-        process = subprocess.Popen(
-            command, cwd=CHECKOUT, stdout=out, stderr=subprocess.STDOUT, **own_group()
-        )
-        lower_priority(process.pid)
+    process = _started(command, log)
+    lower_priority(process.pid)
+    try:
+        deadline = time.monotonic() + START_TIMEOUT_S
+        while store.lease_holder() is None:
+            if process.poll() is not None or time.monotonic() > deadline:
+                raise AttuneError(f"The learner did not start: {log.read_text()[-400:]}")
+            time.sleep(0.2)
+        yield
+    finally:
+        store.close()
+        process.send_signal(signal.SIGTERM)
         try:
-            deadline = time.monotonic() + START_TIMEOUT_S
-            while store.lease_holder() is None:
-                if process.poll() is not None or time.monotonic() > deadline:
-                    raise AttuneError(f"The learner did not start: {log.read_text()[-400:]}")
-                time.sleep(0.2)
-            yield
-        finally:
-            store.close()
-            process.send_signal(signal.SIGTERM)
-            try:
-                process.wait(timeout=30)
-            except subprocess.TimeoutExpired:  # it may be in the middle of a minute's sampling
-                process.kill()
-                process.wait()
+            process.wait(timeout=30)
+        except subprocess.TimeoutExpired:  # it may be in the middle of a minute's sampling
+            process.kill()
+            process.wait()
+
+
+def _started(command: list[str], log: Path) -> subprocess.Popen[bytes]:
+    with log.open("w") as out:
+        return subprocess.Popen(command, cwd=CHECKOUT, stdout=out, stderr=subprocess.STDOUT, **own_group())
 
 
 def _address(process: subprocess.Popen[bytes], log: Path) -> str:

@@ -89,7 +89,12 @@ class Ground:
         return person
 
     def sampled(self, adapter: str | None, seed: int, system: str = "") -> Said:
-        """One reply to each held-out prompt, at the chat's default settings."""
+        """One reply to each held-out prompt, at the chat's default settings; what the base says is sampled once."""
+        if adapter is None and not system:
+            return self._kept(f"base-{seed}", lambda: self._sampled(None, seed))
+        return self._sampled(adapter, seed, system)
+
+    def _sampled(self, adapter: str | None, seed: int, system: str = "") -> Said:
         system_turn = (Turn("system", system),) if system else ()
         queries = [self.base.encode_chat((*system_turn, Turn("user", prompt))) for prompt in self.prompts]
         seeds = [1000 * seed + i for i in range(len(queries))]
@@ -103,7 +108,10 @@ class Ground:
         return found[:8] if self.quick else found
 
     def followed(self, adapter: str | None) -> Array:
-        """(prompts of IFEval,) share of the instructions that one reply to each follows."""
+        """(prompts of IFEval,) share of the instructions that one reply to each follows; the base is asked once."""
+        return self.followed_by_base if adapter is None else self._followed(adapter)
+
+    def _followed(self, adapter: str | None) -> Array:
         settings = SamplingSettings()
         queries = [self.base.encode_chat((Turn("user", one.prompt),)) for one in self.instructed]
         rollouts = sample_replies(self.base, adapter, queries, settings, range(len(queries)), max_rows=ROWS_AT_ONCE)
@@ -113,10 +121,10 @@ class Ground:
     def followed_by_base(self) -> Array:
         path = self.folder / "ifeval-base.json"
         if not path.exists():
-            write_whole(path, self.followed(None).tolist())
+            write_whole(path, self._followed(None).tolist())
         return np.array(json.loads(path.read_text(encoding="utf-8")))
 
-    def kept(self, name: str, make: Callable[[], Said]) -> Said:
+    def _kept(self, name: str, make: Callable[[], Said]) -> Said:
         """What a file of this folder holds, made if it is not there."""
         path = self.folder / f"{name}.json"
         if not path.exists():
@@ -125,12 +133,11 @@ class Ground:
 
     @cached_property
     def opponents(self) -> list[Said]:
-        return [self.kept(f"base-{i}", lambda i=i: self.sampled(None, i)) for i in range(OPPONENTS)]  # type: ignore[misc]
+        return [self.sampled(None, i) for i in range(OPPONENTS)]
 
     @cached_property
     def of_n(self) -> list[Said]:
-        numbers = range(OPPONENTS, OPPONENTS + OF_N)
-        return [self.kept(f"base-{i}", lambda i=i: self.sampled(None, i)) for i in numbers]  # type: ignore[misc]
+        return [self.sampled(None, i) for i in range(OPPONENTS, OPPONENTS + OF_N)]
 
     def wins(self, person: Person, said: Said) -> Array:
         """(P,) share of the base's replies to each held-out prompt that this one beats for the person, ties half."""

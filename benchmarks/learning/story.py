@@ -128,9 +128,7 @@ class Story:
         """What the version that is live after `pieces` makes of instructions, unless that was measured already."""
         path, kept = self.folder / f"ifeval@{pieces}.json", self.found(f"attune@{pieces}")
         if kept is not None and not path.exists() and self.ground.instructed:
-            base = self.ground.followed_by_base
-            found = self._with_live(kept["live"], self.ground.followed) if kept["live"] else base
-            write_whole(path, found.tolist())
+            write_whole(path, self._with_live(kept["live"], self.ground.followed).tolist())
 
     def followed(self, pieces: int) -> Array | None:
         path = self.folder / f"ifeval@{pieces}.json"

@@ -1,8 +1,8 @@
 """The mean of the weights after each iteration: what policy optimisation is after, with less of its noise.
 
 An iteration has a handful of replies to learn from, and its step is mostly about these: one policy's reward can be half
-of the next one's. Their mean has as much reward as the best of them, at a smaller distance from the base than most
-(docs/log.md). Sources: Polyak and Juditsky 1992; of policies that PPO fine-tunes, Ramé et al. 2024 (WARP).
+of the next one's. Their mean had more reward than the last of them wherever it was measured (docs/log.md). Sources:
+Polyak and Juditsky 1992; of policies that PPO fine-tunes, Ramé et al. 2024 (WARP).
 """
 
 from __future__ import annotations
