@@ -22,7 +22,7 @@ import numpy as np
 from learner.reward import likelihood as lk
 from learner.reward.design import Design
 from learner.reward.evidence import deal_folds
-from learner.reward.features import FEATURE_NAMES, Array, names_of
+from learner.reward.features import Array, length_slope, names_of
 from learner.reward.model import RewardModel, fit
 from learner.reward.prior import DEFAULTS, RewardConfig
 
@@ -30,13 +30,13 @@ FeatureKind = Literal["bayesian", "linear", "length"]
 FOLDS = 5
 RIDGE = 10.0  # in rows: with features of unit scale, about the share that ten ratings have in the weights
 SCORE_SD = 1.0  # prior sd of the scale of a score that has been brought to unit variance, in logits
-LENGTH = FEATURE_NAMES.index("log_length")
 
 
 def fit_length(design: Design, config: RewardConfig = DEFAULTS) -> RewardModel:
-    """Everything that `fit` does, from log length alone; all other weights are 0 and certain."""
-    narrow = fit_score(design.replies[:, LENGTH], design, config)
-    return replace(_widened(narrow, np.eye(design.replies.shape[1])[:, [LENGTH]], config), kind="length")
+    """Everything that `fit` does, from log length alone; of other weights it is certain that they are 0."""
+    slope = length_slope()
+    narrow = fit_score(design.replies @ slope, design, config)
+    return replace(_widened(narrow, slope[:, None], config), kind="length")
 
 
 def fit_linear(design: Design, config: RewardConfig = DEFAULTS) -> RewardModel:

@@ -28,7 +28,7 @@ def disturbed(base_model: BaseModel) -> Iterator[BaseModel]:
     generator = torch.Generator().manual_seed(1)
     with torch.no_grad():
         for parameter in base_model.adapter_parameters("disturbed"):
-            parameter.add_(0.004 * torch.randn(parameter.shape, generator=generator))
+            parameter.add_(0.02 * torch.randn(parameter.shape, generator=generator))
     yield base_model
     base_model.remove_adapter("disturbed")
 

@@ -6,10 +6,9 @@ import numpy as np
 import pytest
 
 from learner.reward.design import Ranking, join
-from learner.reward.features import FEATURE_NAMES
+from learner.reward.features import FEATURE_NAMES, length_features, length_slope
 from learner.reward.kinds import (
     FITS,
-    LENGTH,
     RIDGE,
     fit_length,
     fit_linear,
@@ -20,6 +19,7 @@ from learner.reward.prior import DEFAULTS
 from tests.reward.people import design, simulated
 
 F = len(FEATURE_NAMES)
+LENGTH, SHORT = FEATURE_NAMES.index("log_length"), FEATURE_NAMES.index("under_20_words")
 
 
 def taste(**weights: float) -> list[float]:
@@ -56,17 +56,19 @@ def test_length_reads_length_alone_and_is_sure_that_nothing_else_matters() -> No
     model = fit_length(d)
     assert model.kind == "length"
     assert model.w[LENGTH] < -0.3
-    assert np.delete(model.w, LENGTH) == pytest.approx(0.0)
-    assert np.delete(np.diag(model.w_covariance), LENGTH) == pytest.approx(0.0)
+    assert np.delete(model.w, [LENGTH, SHORT]) == pytest.approx(0.0)
+    assert np.delete(np.diag(model.w_covariance), [LENGTH, SHORT]) == pytest.approx(0.0)
     assert model.w_covariance[LENGTH, LENGTH] > 0
+    utility = [float(length_features(words) @ model.w) for words in (4, 14, 44, 134)]  # log(words + 1): 5, 15, 45, 135
+    assert np.diff(utility) == pytest.approx([utility[3] - utility[2]] * 3)
 
 
 @pytest.mark.parametrize("kind", FITS)
 def test_every_kind_finds_a_plain_taste_and_stays_calm_without_one(kind: str) -> None:
-    d = simulated(160, taste(log_length=-1.5), seed=4)
+    d = simulated(160, (-1.5 * length_slope()).tolist(), seed=4)
     model = FITS[kind](d, DEFAULTS)
     fresh = np.random.default_rng(0).standard_normal((400, F))
-    utility = -fresh[:, LENGTH]
+    utility = -fresh @ length_slope()
     assert np.corrcoef(fresh @ model.w, utility)[0, 1] > 0.5
     empty = design(np.zeros((0, F)), [])
     assert FITS[kind](empty, DEFAULTS).w == pytest.approx(0.0)
@@ -75,7 +77,7 @@ def test_every_kind_finds_a_plain_taste_and_stays_calm_without_one(kind: str) ->
 def test_the_kind_that_sees_the_taste_predicts_best() -> None:
     emoji = simulated(120, taste(emoji=1.5), seed=5)
     assert held_out_gain("bayesian", emoji) > max(0.0, held_out_gain("length", emoji))
-    short = simulated(40, taste(log_length=-1.0), seed=6)
+    short = simulated(40, (-length_slope()).tolist(), seed=6)
     assert held_out_gain("length", short) > held_out_gain("bayesian", short)  # it had less to find out
 
 
