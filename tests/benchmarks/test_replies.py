@@ -54,7 +54,8 @@ def test_the_stored_bank_holds_what_the_embedded_model_makes_of_it(base_model: B
     found = bank(Home(tmp_path / "there is no such home"))
     assert [row.prompt for row in found.rows] == [prompt for prompt in range(PROMPTS) for _ in range(REPLIES)]
     encoded = [base_model.encode_reply(row.text, row.finished) for row in found.rows]
-    chosen = [i for i, row in enumerate(found.rows) if len(encoded[i]) == row.tokens < 120][::60]
+    # A few tokens' mean is as uncertain as one CPU's bfloat16 differs from another's (.088 for six tokens was seen).
+    chosen = [i for i, row in enumerate(found.rows) if 20 <= len(encoded[i]) == row.tokens < 120][::60]
     assert len(chosen) >= 6 and any(found.rows[i].finished for i in chosen)
     asked = [found.prompts[found.rows[i].prompt] for i in chosen]
     forwards, _ = measure(base_model, [encode(found.context(i)) for i in chosen], [encoded[i] for i in chosen])
