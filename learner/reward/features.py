@@ -32,15 +32,17 @@ WEIGHT_SD: Array = _MEASURED[:, 3]  # (F,) of people's weights, relative to each
 CLIP = 5.0  # no reply counts as further from the base than this many population sd in any feature
 
 # Hinges: features that grow on one side of a number of words alone. A sum of them has a best length, a slope has none.
-# Below SHORTEST_WORDS only the hinge of its own counts. Hardly any reply of the base is as short, so that nobody rates
-# one: a slope that went on there would promise more for ever fewer words, and policy optimisation would take it.
+# Below SHORTEST_WORDS only the hinge of its own counts. One reply in sixteen of the base is as short, too few to be
+# rated: a slope that went on there would promise more for ever fewer words, and policy optimisation would take it.
 SHORTEST_WORDS = 20
 BRIEF_WORDS = 40  # "brevity" grows below it, down to SHORTEST_WORDS
 LONG_REPLIES = (80, 130)
 LONG_SENTENCES = (12, 20)
 CONTRASTED_REPLIES = (30, 120)  # words of the short and the long reply
 CONTRASTED_SENTENCES = (8, 25)
-REPLY_HINGES = (f"under_{SHORTEST_WORDS}_words", "brevity", *(f"over_{n}_words" for n in LONG_REPLIES))
+_SHORT_HINGE = f"under_{SHORTEST_WORDS}_words"
+_LONG_HINGES = tuple(f"over_{n}_words" for n in LONG_REPLIES)
+REPLY_HINGES = (_SHORT_HINGE, "brevity", *_LONG_HINGES)
 SENTENCE_HINGES = tuple(f"over_{n}_word_sentences" for n in LONG_SENTENCES)
 _RATE_PRIOR = 30.0  # words added to the denominator of a rate, so that one word in five is not "20 %"
 
@@ -135,7 +137,7 @@ def length_slope() -> Array:
 
     In units of the scale of `log_length`.
     """
-    raw = np.array([{"log_length": 1.0, REPLY_HINGES[0]: -1.0}.get(name, 0.0) for name in FEATURE_NAMES])
+    raw = np.array([{"log_length": 1.0, _SHORT_HINGE: -1.0}.get(name, 0.0) for name in FEATURE_NAMES])
     slope: Array = raw * FEATURE_SCALES / FEATURE_SCALES[FEATURE_NAMES.index("log_length")]
     return slope
 
@@ -167,10 +169,10 @@ def _scaled(values: dict[str, float]) -> Array:
 def _reply_length(words: int) -> dict[str, float]:
     """Slope and hinges; features that grow on one side of a number of words alone."""
     length = log1p(max(words, SHORTEST_WORDS))
-    hinges = zip(REPLY_HINGES[2:], LONG_REPLIES, strict=True)
+    hinges = zip(_LONG_HINGES, LONG_REPLIES, strict=True)
     return {
         "log_length": length,
-        REPLY_HINGES[0]: length - log1p(words),
+        _SHORT_HINGE: length - log1p(words),
         "brevity": max(0.0, log1p(BRIEF_WORDS) - length),
         **{name: max(0.0, length - log1p(n)) for name, n in hinges},
     }

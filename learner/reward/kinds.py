@@ -34,9 +34,7 @@ SCORE_SD = 1.0  # prior sd of the scale of a score that has been brought to unit
 
 def fit_length(design: Design, config: RewardConfig = DEFAULTS) -> RewardModel:
     """Everything that `fit` does, from log length alone; of other weights it is certain that they are 0."""
-    slope = length_slope()
-    narrow = fit_score(design.replies @ slope, design, config)
-    return replace(_widened(narrow, slope[:, None], config), kind="length")
+    return replace(_fit_scale(length_slope(), design, config), kind="length")
 
 
 def fit_linear(design: Design, config: RewardConfig = DEFAULTS) -> RewardModel:
@@ -84,8 +82,12 @@ def along(direction: Array, design: Design, config: RewardConfig = DEFAULTS) -> 
     scores = design.replies @ direction
     spread = float(scores.std()) if len(scores) else 0.0
     unit = direction / spread if spread > 1e-9 else np.zeros_like(direction)
-    narrow = fit_score(design.replies @ unit, design, config)
-    return _widened(narrow, unit[:, None], config)
+    return _fit_scale(unit, design, config)
+
+
+def _fit_scale(unit: Array, design: Design, config: RewardConfig) -> RewardModel:
+    """The scale of a direction (F,) along which replies have about unit variance, and everything else."""
+    return _widened(fit_score(design.replies @ unit, design, config), unit[:, None], config)
 
 
 def fit_score(scores: Array, design: Design, config: RewardConfig = DEFAULTS) -> RewardModel:
