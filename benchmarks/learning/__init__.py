@@ -5,8 +5,8 @@ their hidden utility judges what the live version says to prompts that nobody ra
 beside the base and beside other ways to use the same feedback. The people, and some of what they care for, differ from
 those that anything was chosen with.
 
-An update takes some minutes and the whole table hours. Everything is kept under build/bench/learning as it is made: a
-run that was interrupted goes on where it was, and prints what there is.
+An update takes some minutes and the whole table hours. Everything is kept under docs/benchmarks/learning as it is made:
+a run that was interrupted goes on where it was, and prints what there is. Another machine makes what nobody has begun.
 """
 
 from __future__ import annotations
@@ -34,8 +34,12 @@ def main(options: argparse.Namespace) -> int:
     stories = [
         Story(ground, number, schedule(number, options.quick)) for number in range(1 if options.quick else PEOPLE)
     ]
+    kept = [story for story in stories if story.elsewhere]
+    if kept:
+        people = ", ".join(str(story.number) for story in kept)
+        print(f"As another machine made them: people {people}. To begin anew, delete their folders in {ground.folder}.")
     try:
-        for step in plan(stories, options.quick):
+        for step in plan([story for story in stories if story not in kept]):
             step()
     except KeyboardInterrupt:
         print("\nInterrupted: the same command goes on from here. What there is so far:")
@@ -43,27 +47,32 @@ def main(options: argparse.Namespace) -> int:
     return 0
 
 
-def plan(stories: Sequence[Story], quick: bool) -> Iterator[Callable[[], None]]:
-    """What is to be done, what matters most first. Arms come before a story goes on: they use its evidence as it is."""
-    for story in sorted(stories, key=lambda story: len(story.schedule)):  # one update each before three each
+def plan(stories: Sequence[Story]) -> Iterator[Callable[[], None]]:
+    """What is to be done, person by person, for what is left of one is lost with their home; short stories first.
+
+    Arms come before a story goes on: they use its evidence as it is.
+    """
+    for story in sorted(stories, key=lambda story: len(story.schedule)):  # one update each before four each
         for pieces in story.schedule:
             if pieces <= MAIN:
                 yield partial(story.advance, pieces)
         for name in ("best_of_4", "warm_start"):
             yield partial(arm, story, name)
-    for story in stories:
-        yield partial(story.follow, max(pieces for pieces in story.schedule if pieces <= MAIN))
-    for story in stories[:WATCHED_PEOPLE]:
-        for name in ("dpo", "true_utility", "length", "notes", "reinforce"):
-            if not quick:
+        yield partial(story.follow, _at(story))
+        if len(story.schedule) > 1:
+            for name in ("dpo", "true_utility", "length", "notes", "reinforce"):
                 yield partial(arm, story, name)
-        for pieces in story.schedule:
-            yield partial(story.advance, pieces)
+            for pieces in story.schedule:
+                yield partial(story.advance, pieces)
 
 
 def arm(story: Story, name: str) -> None:
-    at = max(pieces for pieces in story.schedule if pieces <= MAIN)
-    story.keep(f"{name}@{at}", lambda: ARMS[name](story))
+    story.keep(f"{name}@{_at(story)}", lambda: ARMS[name](story))
+
+
+def _at(story: Story) -> int:
+    """The pieces at which this person's arms are compared."""
+    return max(pieces for pieces in story.schedule if pieces <= MAIN)
 
 
 def schedule(number: int, quick: bool) -> Sequence[int]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -14,6 +15,7 @@ from benchmarks.learning.ifeval import Instructed, instructed
 from benchmarks.people.live import Reader, utilities
 from benchmarks.people.tastes import Measured, Person, draw_taste
 from benchmarks.replies import bank
+from benchmarks.results import RESULTS
 from data.home import CHECKOUT, Home
 from data.prompts import general_prompts
 from data.types import Reply, Turn
@@ -54,7 +56,9 @@ class Ground:
     def __init__(self, home: Home, model: str, quick: bool, data: str | None, reported: bool = True) -> None:
         self.home, self.model, self.quick, self.data, self.reported = home, model, quick, data, reported
         name = f"{Path(model).stem}{'-quick' if quick else ''}{'' if reported else '-tuning'}"
-        self.folder = CHECKOUT / "build" / "bench" / "learning" / name
+        # What the reported table is made of stands beside it, so that another machine can go on with it.
+        whole = reported and not quick
+        self.folder = (RESULTS if whole else CHECKOUT / "build" / "bench") / "learning" / name
         self.folder.mkdir(parents=True, exist_ok=True)
         self.homes = home.root.with_name(f"{home.root.name}-bench-learning") / name  # a home is never in the checkout
         # Neither rated nor trained on, and beyond those that the gate judges with.
@@ -144,6 +148,15 @@ class Ground:
         ours = utilities(person, said.replies, said.senses)
         theirs = [utilities(person, other.replies, other.senses) for other in self.opponents]
         return np.mean([0.5 * (1 + np.sign(ours - other)) for other in theirs], axis=0)
+
+
+def code() -> str:
+    """A hash of what decides what is learnt and how it is judged: the learner's sources and the simulated people's."""
+    digest = hashlib.sha256()
+    for folder in ("learner", "benchmarks/people"):
+        for path in sorted((CHECKOUT / folder).rglob("*.py")):
+            digest.update(path.relative_to(CHECKOUT).as_posix().encode() + b"\0" + path.read_bytes() + b"\0")
+    return digest.hexdigest()[:12]
 
 
 def write_whole(path: Path, values: object) -> None:

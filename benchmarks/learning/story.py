@@ -13,9 +13,10 @@ import httpx
 import numpy as np
 
 from assistant.page.real_page import learning, served
-from benchmarks.learning.ground import Ground, Said, write_whole
+from benchmarks.learning.ground import Ground, Said, code, write_whole
 from benchmarks.people.live import converse
 from benchmarks.people.tastes import Person
+from benchmarks.results import machine
 from data.home import Home
 from data.schema import migrate
 from data.store import Store
@@ -46,6 +47,11 @@ class Story:
     def person(self) -> Person:
         return self.ground.person(self.number)
 
+    @property
+    def elsewhere(self) -> bool:
+        """Whether some of it was kept by a machine with a home that is not here, so that it cannot be gone on with."""
+        return self.folder.exists() and not self.home.db_path.exists()
+
     def advance(self, pieces: int) -> None:
         """Go on to `pieces` pieces of feedback and an update, unless that was done already."""
         path = self.folder / f"attune@{pieces}.json"
@@ -59,7 +65,8 @@ class Story:
         said = self._with_live(live, lambda adapter: self.ground.sampled(adapter, seed=77))
         minutes = (datetime.fromisoformat(run["ended"]) - datetime.fromisoformat(run["started"])).total_seconds() / 60
         run = {name: run[name] for name in ("state", "reason", "report", "metrics") if name in run}
-        write_whole(path, {"replies": said.rows(), "live": live, "minutes": minutes, "run": run})
+        made = {"minutes": minutes, "machine": machine(), "code": code()}
+        write_whole(path, {"replies": said.rows(), "live": live, **made, "run": run})
 
     def only_talk(self, pieces: int) -> None:
         """Give `pieces` pieces of feedback in all and learn nothing."""
@@ -79,7 +86,7 @@ class Story:
         """Keep what an arm says under `name`, with what else it tells, unless it is there already."""
         if self.found(name) is None:
             said, more = make()
-            write_whole(self.folder / f"{name}.json", {"replies": said.rows(), **more})
+            write_whole(self.folder / f"{name}.json", {"replies": said.rows(), "code": code(), **more})
 
     def _prepare(self) -> None:
         self.home.create()

@@ -71,6 +71,7 @@ def table(ground: Ground, stories: Sequence[Story], seconds: float) -> Result:
         "prompts": len(ground.prompts),
         "wishes": {f"person {s.number}": ", ".join(f"{n} {w:+.2f}" for n, w in s.person.taste.parts) for s in there},
         "verdicts": {f"person {s.number}": _run(s, at)["reason"] for s in there},
+        "codes": sorted({_run(s, at)["code"] for s in there}),  # one, unless the learner changed between people
     }
     return Result(
         "learning", ground.model, settings, figures.values, seconds, figures.intervals, AT_MOST, AT_LEAST,
@@ -86,7 +87,7 @@ def _wins(ground: Ground, story: Story, name: str) -> Array:
 def _run(story: Story, pieces: int) -> dict[str, Any]:
     found = story.found(f"attune@{pieces}")
     assert found is not None
-    return dict(found["run"]) | {"live": found["live"], "minutes": found["minutes"]}
+    return dict(found["run"]) | {name: found[name] for name in ("live", "minutes", "code")}
 
 
 def _of_versions(ground: Ground, stories: Sequence[Story], at: int) -> dict[str, float]:

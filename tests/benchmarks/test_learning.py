@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
@@ -9,8 +10,10 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
+from benchmarks.learning import plan, schedule
 from benchmarks.learning.arms import trained, wishes
-from benchmarks.learning.ground import Ground, Said
+from benchmarks.learning.ground import Ground, Said, code
+from benchmarks.learning.story import Story
 from benchmarks.learning.table import Figures
 from benchmarks.people.live import Reader, converse
 from benchmarks.people.tastes import KEPT_WORDS, Measured, Person, Shown, Taste
@@ -128,3 +131,30 @@ def test_an_arm_that_learns_nothing_speaks_as_the_base(tmp_path: Path, tiny_base
     spoken, more = trained(SimpleNamespace(home=home, user_id=user, ground=ground), "none")  # type: ignore[arg-type]
     assert spoken is None
     assert "left the adapter as it was" in more["failed"]
+
+
+def test_what_another_machine_made_is_not_gone_on_with(tmp_path: Path) -> None:
+    ground = SimpleNamespace(folder=tmp_path / "kept", homes=tmp_path / "homes")
+    story = Story(ground, 4, (100,))  # type: ignore[arg-type]
+    assert not story.elsewhere  # nothing of it is there
+    story.keep("notes@100", lambda: (Said((), ()), {}))
+    assert story.elsewhere
+    migrate(story.home.create())
+    assert not story.elsewhere
+    kept = story.found("notes@100")
+    assert kept is not None and kept["code"] == code()
+
+
+def test_a_person_is_done_before_the_next_and_their_arms_before_the_story_goes_on() -> None:
+    stories = [Story(SimpleNamespace(folder=Path(), homes=Path()), n, schedule(n, False)) for n in range(3)]  # type: ignore[arg-type]
+    done: list[tuple[int, str]] = []
+    for story in stories:
+        for name in ("advance", "follow", "keep"):
+            setattr(story, name, lambda what, *_, n=story.number: done.append((n, str(what))))
+    for step in plan(stories):
+        step()
+    assert [n for n, _ in itertools.groupby(n for n, _ in done)] == [2, 0, 1]
+    steps = [what for n, what in done if n == 0]
+    assert steps.index("20") < steps.index("50") < steps.index("100") < steps.index("best_of_4@100")
+    assert steps.index("dpo@100") < steps.index("200")
+    assert [what for n, what in done if n == 2] == ["100", "best_of_4@100", "warm_start@100", "100"]
