@@ -252,7 +252,7 @@ class Chat:
         """Who writes each of `n` replies: the live version, kept loaded until the last reply of this turn has ended.
 
         Where replies are compared and a new version is still watched, the version before it writes half of them, by lot
-        which.
+        which, and by lot who writes the odd one: two versions that are equally good must be as likely to have the best.
         """
         if model == "base":
             return [Live(user_id, BASE_VERSION, None)] * n
@@ -260,9 +260,10 @@ class Chat:
         before = self.adapters.acquire_rival(user_id) if comparing else None
         if before is None:
             return [live] * n
-        half = n // 2
+        lot = random.Random(seed)
+        half = n // 2 + (n % 2) * lot.randrange(2)
         writers = [live] * (n - half) + [self._held(before, turn)] * half
-        random.Random(seed).shuffle(writers)
+        lot.shuffle(writers)
         return writers
 
     def _held(self, live: Live, turn: TurnHold) -> Live:

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 
 import torch
 
 from learner.config import PPOConfig
 from learner.modeling import lora
 from learner.modeling.base import BaseModel
+from learner.policy.micro_batches import MicroBatch
 from learner.policy.rollouts import Rollout, rollout_settings, sample_replies
-from learner.policy.sequences import SequenceBatch, batch_sequences, token_kl
+from learner.policy.sequences import SequenceBatch, batch_sequences, select, token_kl
 from learner.policy.task import Context
 
 
@@ -35,8 +37,13 @@ def kl_to_base(
 
 def kl_on(base: BaseModel, adapter: str, batches: Sequence[SequenceBatch], temperature: float) -> float:
     """KL(policy || base) along these replies, in nats a reply; of replies that another policy said an approximation."""
-    found = torch.cat([token_kl(base, adapter, batch, temperature).sum(-1) for batch in batches])
-    return float(found.mean())
+    micro_batch = MicroBatch(max(len(batch.input_ids) for batch in batches))
+
+    def of(batch: SequenceBatch, rows_at_once: int) -> torch.Tensor:
+        parts = torch.arange(len(batch.input_ids), device=base.device).split(rows_at_once)
+        return torch.cat([token_kl(base, adapter, select(batch, rows), temperature).sum(-1) for rows in parts])
+
+    return float(torch.cat([micro_batch.fit(partial(of, batch)) for batch in batches]).mean())
 
 
 def batches_of(base: BaseModel, rollouts: Sequence[Rollout], micro_batch: int = 8) -> list[SequenceBatch]:

@@ -6,6 +6,9 @@ replies (Rafailov et al. 2023, eq. 7). Policy: adapter on; reference: the same w
 
 from __future__ import annotations
 
+from functools import partial
+from typing import NamedTuple
+
 import torch
 
 from learner.config import LearnerConfig
@@ -13,6 +16,7 @@ from learner.modeling.base import BaseModel
 from learner.monitor import Monitor
 from learner.policy.distance import keep_near
 from learner.policy.losses import dpo_loss
+from learner.policy.micro_batches import MicroBatch
 from learner.policy.sequences import (
     SequenceBatch,
     batch_sequences,
@@ -40,10 +44,8 @@ def train_dpo(
         batch_sequences(queries, [base.encode_reply(r.text, r.finished) for r in replies], base.pad_id, base.device)
         for replies in ([pair[1] for pair in pairs], [pair[2] for pair in pairs])
     )
-    better = with_lower_states(base, adapter, better, dpo.micro_batch_size)
-    worse = with_lower_states(base, adapter, worse, dpo.micro_batch_size)
-    reference_better = _reply_logprobs(base, None, better, dpo.micro_batch_size)
-    reference_worse = _reply_logprobs(base, None, worse, dpo.micro_batch_size)
+    micro_batch = MicroBatch(dpo.micro_batch_size)
+    better, worse = (micro_batch.fit(partial(_referred, base, adapter, batch)) for batch in (better, worse))
     parameters = base.adapter_parameters(adapter)
     optimiser = torch.optim.AdamW(parameters, lr=dpo.learning_rate, eps=config.ppo.adam_epsilon, weight_decay=0.0)
     generator = torch.Generator().manual_seed(seed)
@@ -56,23 +58,7 @@ def train_dpo(
         order = torch.randperm(len(pairs), generator=generator).to(base.device)
         steps: list[dict[str, float]] = []
         for rows in order.split(dpo.batch_size):
-            optimiser.zero_grad(set_to_none=True)
-            found: dict[str, float] = {}
-            for part in rows.split(dpo.micro_batch_size):
-                losses, margins = dpo_loss(
-                    evaluate_policy(base, adapter, select(better, part), 1.0).logprobs.sum(-1),
-                    evaluate_policy(base, adapter, select(worse, part), 1.0).logprobs.sum(-1),
-                    reference_better[part],
-                    reference_worse[part],
-                    dpo.beta,
-                )
-                (losses.sum() / len(rows)).backward()
-                totals = {
-                    "loss/dpo": losses.detach().sum(),
-                    "rewards/margins": margins.sum(),
-                    "rewards/accuracies": (margins > 0).sum(),
-                }
-                add_to(found, {name: float(total) / len(rows) for name, total in totals.items()})
+            found = micro_batch.fit(partial(_minibatch_backward, base, adapter, better, worse, rows, dpo.beta))
             norm = clipped_step(optimiser, parameters, config.ppo.max_grad_norm)
             steps.append(found | {"policy/grad_norm": norm})
         metrics = mean_metrics(steps)
@@ -86,9 +72,45 @@ def train_dpo(
     return history
 
 
+class Referred(NamedTuple):
+    """Replies, and the log-probability `(N,)` of each under the reference."""
+
+    batch: SequenceBatch
+    reference: torch.Tensor
+
+
 @torch.no_grad()
-def _reply_logprobs(base: BaseModel, adapter: str | None, batch: SequenceBatch, rows: int) -> torch.Tensor:
-    """(N,) log-probability of each whole reply."""
+def _referred(base: BaseModel, adapter: str, batch: SequenceBatch, rows_at_once: int) -> Referred:
+    batch = with_lower_states(base, adapter, batch, rows_at_once)
     order = torch.arange(len(batch.input_ids), device=base.device)
-    parts = [evaluate_policy(base, adapter, select(batch, part), 1.0).logprobs.sum(-1) for part in order.split(rows)]
-    return torch.cat(parts)
+    return Referred(batch, torch.cat([_reply_logprobs(base, None, batch, r) for r in order.split(rows_at_once)]))
+
+
+def _minibatch_backward(
+    base: BaseModel, adapter: str, better: Referred, worse: Referred, rows: torch.Tensor, beta: float, rows_at_once: int
+) -> dict[str, float]:
+    """Set the gradients of one minibatch, micro-batch by micro-batch; returns its metrics."""
+    for parameter in base.adapter_parameters(adapter):
+        parameter.grad = None
+    found: dict[str, float] = {}
+    for part in rows.split(rows_at_once):
+        losses, margins = dpo_loss(
+            _reply_logprobs(base, adapter, better.batch, part),
+            _reply_logprobs(base, adapter, worse.batch, part),
+            better.reference[part],
+            worse.reference[part],
+            beta,
+        )
+        (losses.sum() / len(rows)).backward()
+        totals = {
+            "loss/dpo": losses.detach().sum(),
+            "rewards/margins": margins.sum(),
+            "rewards/accuracies": (margins > 0).sum(),
+        }
+        add_to(found, {name: float(total) / len(rows) for name, total in totals.items()})
+    return found
+
+
+def _reply_logprobs(base: BaseModel, adapter: str | None, batch: SequenceBatch, rows: torch.Tensor) -> torch.Tensor:
+    """(N,) log-probability of each whole reply of `rows`."""
+    return evaluate_policy(base, adapter, select(batch, rows), 1.0).logprobs.sum(-1)

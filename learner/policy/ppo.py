@@ -46,7 +46,8 @@ from learner.policy.advantages import (
 from learner.policy.averaging import WeightAverage
 from learner.policy.critic import prefix_values
 from learner.policy.distance import scale_back
-from learner.policy.losses import AdaptiveKL, clipped_policy_loss, clipped_value_loss, demonstration_loss
+from learner.policy.imitation import imitation_backward
+from learner.policy.losses import AdaptiveKL, clipped_policy_loss, clipped_value_loss
 from learner.policy.micro_batches import MicroBatch
 from learner.policy.rollouts import Rollout, rollout_settings, sample_replies
 from learner.policy.sequences import (
@@ -149,13 +150,12 @@ def train_ppo(
             steps: list[dict[str, float]] = []
             for i in range(0, len(order), config.minibatch_size):
                 rows = order[i : i + config.minibatch_size].to(base.device)
-                step = micro_batch.fit(
-                    partial(minibatch_backward, base, adapter, scored, rows, value_head, value_only, config)
-                )
+                shown = None
                 if demonstrations is not None and ptx_coef > 0 and not value_only:
-                    step["ptx/loss"] = demonstration_backward(
-                        base, adapter, demonstrations, ptx_coef, config.demonstration_rows, generator
-                    )
+                    drawn = torch.randperm(len(demonstrations.response_ids), generator=generator)
+                    shown = select(demonstrations, drawn[: config.demonstration_rows].to(base.device))
+                backward = partial(minibatch_backward, base, adapter, scored, rows, value_head, value_only, config)
+                step = micro_batch.fit(partial(backward, demonstrations=shown, ptx_coef=ptx_coef))
                 if value_only:  # the value loss reaches the adapter through the hidden states
                     for parameter in parameters:
                         parameter.grad = None
@@ -273,8 +273,11 @@ def minibatch_backward(
     value_only: bool,
     config: PPOConfig,
     rows_at_once: int,
+    demonstrations: SequenceBatch | None = None,
+    ptx_coef: float = 0.0,
 ) -> dict[str, float]:
-    """Set the gradients of one minibatch, micro-batch by micro-batch; returns its metrics."""
+    """Set the gradients of one minibatch, micro-batch by micro-batch, and of `demonstrations` beside it (PPO-ptx);
+    returns its metrics."""
     for parameter in [*base.adapter_parameters(adapter), *(value_head.parameters() if value_head else ())]:
         parameter.grad = None
     normaliser = len(rows) * config.response_tokens
@@ -308,20 +311,6 @@ def minibatch_backward(
             found["loss/value_avg"] = float(value_loss.detach())
         loss.backward()
         add_to(totals, found)
+    if demonstrations is not None:
+        totals["ptx/loss"] = imitation_backward(base, adapter, demonstrations, ptx_coef, rows_at_once)
     return totals
-
-
-def demonstration_backward(
-    base: BaseModel,
-    adapter: str,
-    demonstrations: SequenceBatch,
-    coef: float,
-    rows: int,
-    generator: torch.Generator,
-) -> float:
-    """Add the gradient of `coef` times the loss on some random demonstrations (PPO-ptx); returns the loss."""
-    chosen = torch.randperm(len(demonstrations.response_ids), generator=generator)[:rows].to(base.device)
-    batch = select(demonstrations, chosen)
-    loss = demonstration_loss(evaluate_policy(base, adapter, batch, 1.0).logprobs, batch.response_mask)
-    (coef * loss).backward()
-    return float(loss.detach())

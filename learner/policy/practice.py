@@ -143,8 +143,9 @@ def step_to_target(
     contexts = task.prompts[: config.kl_prompts]
     queries = [base.encode_chat(context) for context in contexts]
     of_base = [_spoken(base, context, said[0], ppo.response_tokens) for context, said in task.said[: config.kl_prompts]]
+    micro_batch = MicroBatch(config.micro_batch_size)
     batches = [
-        with_lower_states(base, adapter, batch, config.micro_batch_size)
+        micro_batch.fit(partial(with_lower_states, base, adapter, batch))
         for batch in batches_of(base, of_base, config.micro_batch_size)
     ]
 

@@ -10,7 +10,7 @@ end of its reply, the policy should be about as ready to end it, or replies run 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import NamedTuple
@@ -21,15 +21,13 @@ from data.prompts import rehearsal_chat, rehearsal_text
 from data.types import Reply
 from learner.config import RehearsalConfig
 from learner.modeling.base import BaseModel
-from learner.policy.losses import demonstration_loss
+from learner.policy.imitation import imitation_backward, imitation_loss
 from learner.policy.micro_batches import MicroBatch
 from learner.policy.sequences import (
     SequenceBatch,
     answer_sequences,
     batch_sequences,
-    evaluate_policy,
     prose_sequences,
-    select,
     with_lower_states,
 )
 from learner.policy.task import Context, LearningError
@@ -118,12 +116,8 @@ class Rehearsal:
         base.set_adapter_state(self._adapter, best)
         return Rehearsed(kept, history[0], history[kept])
 
-    @torch.no_grad()
     def _loss(self, adapter: str | None, text: SequenceBatch) -> float:
-        """The mean over all tokens, nats."""
-        return self._micro_batch.fit(
-            lambda rows_at_once: sum(float(loss) for loss in self._shares_of_loss(adapter, text, rows_at_once))
-        )
+        return imitation_loss(self._base, adapter, text, self._micro_batch)
 
     def _backward(self, kinds: Sequence[Kind], rows_at_once: int) -> float:
         """Set the gradients of the sum of these kinds' losses over their tolerances; returns their squared norm."""
@@ -131,15 +125,5 @@ class Rehearsal:
         for parameter in parameters:
             parameter.grad = None
         for kind in kinds:
-            for loss in self._shares_of_loss(self._adapter, kind.text, rows_at_once):
-                (loss / kind.tolerance).backward()
+            imitation_backward(self._base, self._adapter, kind.text, 1.0 / kind.tolerance, rows_at_once)
         return sum(float(parameter.grad.square().sum()) for parameter in parameters if parameter.grad is not None)
-
-    def _shares_of_loss(self, adapter: str | None, text: SequenceBatch, rows_at_once: int) -> Iterator[torch.Tensor]:
-        """Of each micro-batch; together they are the mean over all tokens of the text."""
-        for rows in torch.arange(len(text.input_ids), device=self._base.device).split(rows_at_once):
-            part = select(text, rows)
-            share = float(part.response_mask.sum() / text.response_mask.sum())
-            yield share * demonstration_loss(
-                evaluate_policy(self._base, adapter, part, 1.0).logprobs, part.response_mask
-            )

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
 from data.types import Reply
 from learner.config import PPOConfig
 from learner.modeling.base import BaseModel
 from learner.modeling.decode import Decoder, SamplingSettings
+from learner.policy.micro_batches import MicroBatch
 
 
 @dataclass(frozen=True)
@@ -35,7 +37,19 @@ def sample_replies(
     seeds: Sequence[int],
     max_rows: int = 96,
 ) -> list[Rollout]:
-    """One reply to each query, in order. A reply depends on its query and seed, up to rounding not on the others."""
+    """One reply to each query, in order. A reply depends on its query and seed, up to rounding not on the others: where
+    memory runs out, all are sampled again with half the rows at once."""
+    return MicroBatch(max_rows).fit(partial(_sample_replies, base, adapter, queries, settings, seeds))
+
+
+def _sample_replies(
+    base: BaseModel,
+    adapter: str | None,
+    queries: Sequence[list[int]],
+    settings: SamplingSettings,
+    seeds: Sequence[int],
+    max_rows: int,
+) -> list[Rollout]:
     decoder = Decoder(base)
     waiting = list(range(len(queries)))
     index_of: dict[int, int] = {}
@@ -44,7 +58,8 @@ def sample_replies(
     finished = [False] * len(queries)
     while waiting or decoder.active:
         room = max_rows - decoder.active
-        if waiting and room >= min(len(waiting), max_rows // 4):  # joining is costly: not for every single free row
+        # Joining is costly: not for every single free row.
+        if waiting and room >= min(len(waiting), max(1, max_rows // 4)):
             joining, waiting = waiting[:room], waiting[room:]
             handles = decoder.add(
                 [queries[i] for i in joining],

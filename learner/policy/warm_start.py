@@ -10,6 +10,7 @@ from __future__ import annotations
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
 import torch
 
@@ -19,14 +20,15 @@ from learner.modeling import lora
 from learner.modeling.base import BaseModel
 from learner.monitor import Monitor
 from learner.policy.distance import sampled_kl
-from learner.policy.losses import demonstration_loss
+from learner.policy.imitation import imitation_backward, imitation_loss
+from learner.policy.micro_batches import MicroBatch
 from learner.policy.sequences import (
     SequenceBatch,
     batch_sequences,
-    evaluate_policy,
     select,
     with_lower_states,
 )
+from learner.policy.steps import clipped_step
 
 MAX_SCALINGS = 4  # each is a round of replies to measure the distance by; one or two are the rule
 Demonstration = tuple[Sequence[Turn], Reply]
@@ -61,8 +63,9 @@ def warm_start(
     shuffled = list(demonstrations)
     random.Random(seed).shuffle(shuffled)
     held_out_count = max(1, round(config.held_out_share * len(shuffled)))
+    micro_batch = MicroBatch(config.batch_size)
     held_out, train = (
-        with_lower_states(base, adapter, demonstration_batch(base, part), config.batch_size)
+        micro_batch.fit(partial(with_lower_states, base, adapter, demonstration_batch(base, part)))
         for part in (shuffled[:held_out_count], shuffled[held_out_count:])
     )
     queries = [base.encode_chat(prompt) for prompt in prompts[: config.kl_prompts]]
@@ -71,7 +74,7 @@ def warm_start(
     generator = torch.Generator().manual_seed(seed)
 
     best = base.adapter_state(adapter)
-    best_loss = _loss(base, adapter, held_out)
+    best_loss = imitation_loss(base, adapter, held_out, micro_batch)
     result = WarmStartResult(0, best_loss, best_loss, 0.0, "no step improved the held-out demonstrations")
     rows = torch.empty(0, dtype=torch.long)
     for step in range(1, config.max_steps + 1):
@@ -81,18 +84,12 @@ def warm_start(
         if len(rows) < min(config.batch_size, len(train.response_ids)):
             rows = torch.randperm(len(train.response_ids), generator=generator)
         chosen, rows = rows[: config.batch_size], rows[config.batch_size :]
-        loss = demonstration_loss(
-            evaluate_policy(base, adapter, batch := select(train, chosen.to(base.device)), 1.0).logprobs,
-            batch.response_mask,
-        )
-        optimiser.zero_grad(set_to_none=True)
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(parameters, ppo.max_grad_norm)
-        optimiser.step()
-        monitor.report("warm start", step / config.max_steps, {"sft/loss": loss.item()})
+        loss = micro_batch.fit(partial(_gradient, base, adapter, select(train, chosen.to(base.device))))
+        clipped_step(optimiser, parameters, ppo.max_grad_norm)
+        monitor.report("warm start", step / config.max_steps, {"sft/loss": loss})
         if step % config.check_every and step < config.max_steps:
             continue
-        held_out_loss = _loss(base, adapter, held_out)
+        held_out_loss = imitation_loss(base, adapter, held_out, micro_batch)
         kl = sampled_kl(base, adapter, queries, ppo, seed)
         monitor.report("warm start", step / config.max_steps, {"sft/val_loss": held_out_loss, "objective/kl": kl})
         if held_out_loss > best_loss:
@@ -109,17 +106,18 @@ def warm_start(
                 if kl <= config.kl_limit:
                     why = f"reached {reached:.1f} nats, scaled back to the limit of {config.kl_limit:g}"
                     best = state
-                    result = WarmStartResult(step, loss.item(), _loss(base, adapter, held_out), kl, why)
+                    result = WarmStartResult(step, loss, imitation_loss(base, adapter, held_out, micro_batch), kl, why)
                     break
             else:
                 result = replace(result, why=f"reached {reached:.1f} nats; the steps before that were kept")
             break
         best, best_loss = base.adapter_state(adapter), held_out_loss
-        result = WarmStartResult(step, loss.item(), held_out_loss, kl, "all steps were taken")
+        result = WarmStartResult(step, loss, held_out_loss, kl, "all steps were taken")
     base.set_adapter_state(adapter, best)
     return result
 
 
-@torch.no_grad()
-def _loss(base: BaseModel, adapter: str, batch: SequenceBatch) -> float:
-    return float(demonstration_loss(evaluate_policy(base, adapter, batch, 1.0).logprobs, batch.response_mask))
+def _gradient(base: BaseModel, adapter: str, batch: SequenceBatch, rows_at_once: int) -> float:
+    for parameter in base.adapter_parameters(adapter):
+        parameter.grad = None
+    return imitation_backward(base, adapter, batch, 1.0, rows_at_once)

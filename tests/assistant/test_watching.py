@@ -44,6 +44,8 @@ def test_a_comparison_after_a_promotion_holds_both_versions_in_an_order_by_lot(p
     orders = {compared(parts, seed).versions for seed in range(8)}
     assert orders == {(0, 1), (1, 0)}
     assert sorted(compared(parts, 9, n=4).versions) == [0, 0, 1, 1]
+    # The odd one is written by either: else an equal version would have the best of three twice as often.
+    assert {compared(parts, seed, n=3).versions.count(1) for seed in range(12)} == {1, 2}
     [reply] = parts.chat.complete(parts.user_id, [Turn("user", "Name a fruit.")], SHORT)
     assert reply.version == 1  # what is not a comparison comes from the live version
     parts.chat.wait_until_stored()

@@ -120,6 +120,17 @@ def test_metrics_come_back_by_step(store, user):
     ]  # fmt: skip
 
 
+def test_a_run_that_begins_again_is_without_what_was_measured_before(store, user):
+    run = store.queue_run(user, "manual")
+    for again in (lambda: store.fail_orphaned_runs("the learner stopped"), lambda: store.requeue_run(run.id)):
+        store.start_run(run.id, None)
+        store.add_metrics(run.id, 7, {"objective/kl": 1.5})
+        again()
+        assert store.run(user, run.id).state == "queued"
+    store.start_run(run.id, None)
+    assert store.metrics(run.id) == []
+
+
 def test_the_lease_has_one_holder_until_it_expires(store, monkeypatch):
     assert store.acquire_lease("worker 1", 10) and store.lease_holder() == "worker 1"
     assert not store.acquire_lease("worker 2", 10) and store.acquire_lease("worker 1", 10)

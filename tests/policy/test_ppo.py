@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import fields, replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,13 +14,13 @@ from data.types import Reply, Turn
 from learner.config import LearnerConfig, PPOConfig, WarmStartConfig
 from learner.modeling import lora
 from learner.modeling.base import BaseModel
-from learner.modeling.decode import SamplingSettings
 from learner.monitor import Monitor, Unlimited
+from learner.policy import ppo
 from learner.policy.distance import kl_to_base
 from learner.policy.ppo import minibatch_backward, score_replies, score_tokens, train_ppo
-from learner.policy.rollouts import sample_replies
+from learner.policy.rollouts import Rollout, rollout_settings, sample_replies
 from learner.policy.sequences import batch_sequences, evaluate_policy, select
-from learner.policy.task import History, Reward, Task
+from learner.policy.task import History, LearningError, Reward, Task
 from learner.policy.warm_start import warm_start
 
 CONFIG = PPOConfig(
@@ -49,9 +50,10 @@ def train(base: BaseModel, reward: Reward, config: PPOConfig, monitor: Monitor |
 
 def rollouts_of(base: BaseModel, seed: int = 0) -> tuple[list, list]:
     contexts = [prompt for prompt in PROMPTS for _ in range(CONFIG.replies_per_prompt)]
-    settings = SamplingSettings(CONFIG.temperature, 1.0, CONFIG.response_tokens)
     queries = [base.encode_chat(context) for context in contexts]
-    return contexts, sample_replies(base, "policy", queries, settings, range(seed, seed + len(queries)))
+    return contexts, sample_replies(
+        base, "policy", queries, rollout_settings(CONFIG), range(seed, seed + len(queries))
+    )
 
 
 def scored_tokens(
@@ -102,6 +104,86 @@ def test_sampler_and_trainer_agree(policy: BaseModel) -> None:
     order = torch.arange(len(rollouts))
     _, metrics = scored_tokens(policy, contexts, rollouts, order, 4)
     assert metrics["sampler/gap"] < 1e-4
+
+
+def test_rollouts_are_sampled_plainly(policy: BaseModel) -> None:
+    """From the tempered distribution and nothing else, whatever the model's generation_config proposes."""
+    settings = rollout_settings(CONFIG)
+    assert (settings.temperature, settings.top_p, settings.max_new_tokens) == (0.7, 1.0, CONFIG.response_tokens)
+    assert {field.name for field in fields(settings)} == {"temperature", "top_p", "max_new_tokens", "seed"}
+
+
+def test_rewards_are_less_the_distance_from_the_base_at_the_sampling_temperature(policy: BaseModel) -> None:
+    """Reference and KL worked out by the plain Hugging Face forward pass, advantages from them by hand."""
+    disturb(policy)
+    contexts, rollouts = rollouts_of(policy)
+    scores, _ = score_replies(contexts, rollouts, many_words, CONFIG)
+    config = replace(CONFIG, baseline="leave-one-out")
+    scored, metrics = score_tokens(
+        policy, "policy", rollouts, scores, None, torch.arange(len(rollouts)), None, 0.3, config, 4
+    )
+    kls = []
+    for rollout in rollouts:
+        ids, logs = torch.tensor([rollout.query + rollout.response]), []
+        for name in ("policy", None):
+            with policy.using(name), torch.no_grad():
+                logits = policy.model(input_ids=ids).logits[0, len(rollout.query) - 1 : -1] / CONFIG.temperature
+            logs.append(torch.log_softmax(logits, -1)[torch.arange(len(rollout.response)), rollout.response].sum())
+        kls.append(logs[0] - logs[1])
+    assert metrics["objective/kl"] == pytest.approx(float(torch.stack(kls).mean()), rel=1e-3)
+    returns = (scores - 0.3 * torch.stack(kls)).view(-1, 4)
+    assert metrics["objective/rlhf_reward"] == pytest.approx(float(returns.mean()), rel=1e-3)
+    others = (returns.sum(-1, keepdim=True) - returns) / 3
+    expected = (returns - others).flatten() / (returns - others).std()
+    assert scored.advantages[:, 0].tolist() == pytest.approx(expected.tolist(), abs=1e-2)
+
+
+def test_a_sampler_that_computes_something_else_stops_ppo(
+    policy: BaseModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    disturb(policy)
+    before = lora.state_sha256(policy.adapter_state("policy"))
+    honest = ppo.sample_replies
+
+    def another(*arguments: Any) -> list[Rollout]:
+        return [replace(r, sampler_logprobs=[p - 0.3 for p in r.sampler_logprobs]) for r in honest(*arguments)]
+
+    monkeypatch.setattr(ppo, "sample_replies", another)
+    with pytest.raises(LearningError, match=r"disagree by 0\.3"):
+        train(policy, many_words, CONFIG)
+    assert lora.state_sha256(policy.adapter_state("policy")) == before
+
+
+def test_an_epoch_that_went_too_far_is_the_last(policy: BaseModel) -> None:
+    for bound, epochs in ((1e9, 3), (0.0, 1)):
+        config = replace(CONFIG, iterations=1, epochs=3, learning_rate=1e-2, max_kl_step=bound)
+        assert [metrics["policy/epochs"] for metrics in train(policy, many_words, config)] == [epochs]
+
+
+def test_demonstrations_beside_ppo_add_their_gradient(policy: BaseModel) -> None:
+    """PPO-ptx: the gradient with them less that without is `ptx_coef` times that of their mean log-likelihood."""
+    disturb(policy)
+    contexts, rollouts = rollouts_of(policy)
+    order = torch.arange(len(rollouts))
+    scored, _ = scored_tokens(policy, contexts, rollouts, order, 4)
+    shown = [(PROMPTS[0], "good morning"), (PROMPTS[1], "it is ten in Paris and in Rome")]
+    queries, replies = [policy.encode_chat(c) for c, _ in shown], [policy.encode_reply(text) for _, text in shown]
+    demonstrations = batch_sequences(queries, replies, policy.pad_id, policy.device)
+    parameters = policy.adapter_parameters("policy")
+    found = []
+    for given in (None, demonstrations):
+        for size in (1, 12):
+            minibatch_backward(policy, "policy", scored, order, None, False, CONFIG, size, given, 0.25)
+            found.append(torch.cat([p.grad.flatten() for p in parameters]))
+    total, tokens = torch.zeros(()), 0
+    for query, reply in zip(queries, replies, strict=True):
+        with policy.using("policy"):
+            logits = policy.model(input_ids=torch.tensor([query + reply])).logits[0, len(query) - 1 : -1]
+        total = total - torch.log_softmax(logits, -1)[torch.arange(len(reply)), torch.tensor(reply)].sum()
+        tokens += len(reply)
+    expected = torch.cat([g.flatten() for g in torch.autograd.grad(0.25 * total / tokens, parameters)])
+    assert torch.allclose(found[2] - found[0], expected, rtol=1e-3, atol=1e-5)
+    assert torch.allclose(found[3] - found[1], expected, rtol=1e-3, atol=1e-5)
 
 
 def test_padding_changes_nothing(policy: BaseModel) -> None:
