@@ -37,9 +37,10 @@ PEOPLE: dict[str, MakeTaste] = {
 }
 
 
-def choices(pool: Pool) -> tuple[Array, list[Array]]:
-    """Features of the live replies (N, 1, F), and for each prompt those of what a candidate could say."""
-    live, options = [], []
+def choices(pool: Pool) -> tuple[Array, Array, list[Array]]:
+    """Features of the base's replies (N, K, F), of the live ones among them (N, 1, F), and for each prompt those of
+    what a candidate could say."""
+    base, options = [], []
     for prompt, replies in pool.items():
         context = (Turn("user", prompt),)
         cut = [
@@ -49,14 +50,14 @@ def choices(pool: Pool) -> tuple[Array, list[Array]]:
             if len(reply.text.split()) > n
         ]
         said = [*replies[1:], *cut]
-        live.append(uncentred([context], [replies[0]])[0])
+        base.append(uncentred([context] * len(replies), replies))
         options.append(uncentred([context] * len(said), said))
-    return np.array(live)[:, None], options
+    return np.array(base), np.array(base)[:, :1], options
 
 
 def passed(make: MakeTaste, pool: Pool, people: int, pieces: int, share: float) -> dict[str, int]:
     """How many of `people` each judge lets through, and how many pass the evidence test too."""
-    live, options = choices(pool)
+    said, live, options = choices(pool)
     base = base_replies(pool)
     gate = GateConfig()
     counts = {"held-out judge": 0, "judge of all": 0, "evidence": 0, "evidence and judge of all": 0}
@@ -68,8 +69,8 @@ def passed(make: MakeTaste, pool: Pool, people: int, pieces: int, share: float) 
         held_out = build_design([o for o in observations if held[o.root_id]], base)
         model = fit(train)
         candidate = np.array([o[int(np.argmax(model.pessimistic(o, PESSIMISM)))] for o in options])[:, None]
-        alone = win_rate(fit(held_out), candidate, live, gate, 0).lower > gate.min_win_rate
-        both = win_rate(fit(join(train, held_out)), candidate, live, gate, 0).lower > gate.min_win_rate
+        alone = win_rate(fit(held_out), candidate, live, said, gate, 0).lower > gate.min_win_rate
+        both = win_rate(fit(join(train, held_out)), candidate, live, said, gate, 0).lower > gate.min_win_rate
         evidence = evidence_gain(train, held_out, ALPHA, seed=person).learnable
         counts["held-out judge"] += alone
         counts["judge of all"] += both

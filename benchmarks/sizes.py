@@ -2,8 +2,9 @@
 
 Random weights of 1B, 3B and 7B shape (no download: how fast and how large they are does not depend on the values), in 4
 bits, through the code that learns: one iteration of PPO at the default lengths. `memory_gb` is the most that torch had
-allocated on the device, `samples_per_s` counts replies sampled, scored and trained on, `decode_tokens_per_s` those of
-the rollouts. `--quick` does the same with a tiny shape, on any device.
+allocated on the device, `samples_per_s` counts replies that are sampled and scored, of which PPO trains on the best and
+the worst to each prompt, `decode_tokens_per_s_8` the tokens of eight of them. `--quick` does the same with a tiny shape,
+on any device.
 """
 
 from __future__ import annotations
@@ -64,13 +65,14 @@ def main(options: argparse.Namespace) -> int:
     home = Home.locate(options.home).create()
     prepare_embedded(home.models_dir)
     figures: dict[str, float] = {}
+    ppo = QUICK if options.quick else PPOConfig(iterations=1)
     for name, shape in (TINY if options.quick else SHAPES).items():
         with tempfile.TemporaryDirectory(prefix="attune-bench-") as folder:
             write_model(shape, Path(folder), home.models_dir / EMBEDDED_FOLDER)
-            ppo = QUICK if options.quick else PPOConfig(iterations=1)
             figures |= {f"{key}_{name}": value for key, value in measure(Path(folder), ppo).items()}
-    ppo_settings = {"response_tokens": PPOConfig().response_tokens, "rollouts": 72}
-    report(Result("sizes", None, ppo_settings, figures, time.monotonic() - started), options)
+    sampled, trained = (ppo.prompts_per_iteration * n for n in (ppo.replies_per_prompt, ppo.replies_trained))
+    settings = {"response_tokens": ppo.response_tokens, "rollouts": sampled, "trained": trained}
+    report(Result("sizes", None, settings, figures, time.monotonic() - started), options)
     return 0
 
 

@@ -144,6 +144,9 @@ class Learner:
         except AttuneError as error:  # cancelled in this very moment, or a reset took its feedback away
             log.info("run %s does not begin: %s", run.id, error)
             return self._ended(run, "cancelled", _one_line(error))
+        except Exception as error:  # one person's rows that cannot be read must not keep everybody else from learning
+            log.exception("run %s does not begin", run.id)
+            return self._ended(run, "failed", f"{type(error).__name__}: {_one_line(error)}")
         log.info("run %s begins with %d observations", run.id, len(evidence.observations))
         try:
             monitor = _StoreMonitor(self.store, run.id, self.config(), on_progress, stop)

@@ -72,6 +72,7 @@ class Gated:
             self._judge,
             self._features(rollouts),
             self._features(self._live_rollouts),
+            self._features(self._base_rollouts),
             self._config.gate,
             self._config.seed,
         )

@@ -18,6 +18,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+from scipy.special import ndtr
 
 from learner.config import GateConfig
 from learner.reward.features import Array
@@ -26,7 +27,7 @@ from learner.reward.model import RewardModel
 
 @dataclass(frozen=True)
 class WinRate:
-    """Of the candidate over the live version by the judge, ties half."""
+    """Of the candidate over the live version by the judge: the share of comparisons that the person would decide so."""
 
     mean: float
     lower: float  # one-sided bound over joint draws of the judge's posterior and the prompts; what the gate asks for
@@ -59,17 +60,29 @@ def alpha_for_test(pieces: int, before: int, found: bool, config: GateConfig) ->
     return config.alpha * max(0.0, pieces / (pieces + half) - before / (before + half))
 
 
-def win_rate(judge: RewardModel, candidate: Array, live: Array, config: GateConfig, seed: int) -> WinRate:
-    """`candidate` and `live` `(N, K, F)`: scaled features of K replies of each version to each of the same N prompts.
+def win_rate(
+    judge: RewardModel, candidate: Array, live: Array, base: Array, config: GateConfig, seed: int
+) -> WinRate:
+    """`candidate`, `live` and `base` `(N, K, F)`: scaled features of K replies of each to each of the same N prompts.
 
-    Each draw takes weights from the judge's posterior and prompts with replacement, and counts wins, ties half. Several
-    replies to a prompt make the bound tighter where what a version says to it varies.
+    Each draw takes weights w from the judge's posterior and prompts with replacement, and asks with which probability
+    the person prefers a reply of the candidate; each is compared with each of the live version, for they were sampled
+    apart. The person also cares for what no feature sees, with `unseen` times the variance of what the features see of
+    the base's replies to one prompt: the probability is Phi(w d / (2 unseen w' C w)^1/2) for features that differ by d
+    and have the covariance C within prompts. Where they do not vary it is a matter of yes or no.
     """
     rng = np.random.default_rng(seed)
-    difference = candidate - live
     weights = judge.sample(config.posterior_draws, rng)  # (D, F)
-    wins = 0.5 * (1 + np.sign(np.einsum("df,nkf->dnk", weights, difference))).mean(axis=-1)  # (D, N)
-    drawn = rng.integers(len(difference), size=wins.shape)
+    theirs = np.einsum("df,nkf->dnk", weights, live)
+    ours = np.einsum("df,nkf->dnk", weights, candidate)
+    said = np.einsum("df,nkf->dnk", weights, base)
+    seen = said.var(axis=2, ddof=1).mean(axis=1) if base.shape[1] > 1 else np.zeros(len(weights))  # (D,)
+    unsure = np.sqrt(2 * config.unseen * seen)[:, None, None, None]
+    difference = ours[:, :, :, None] - theirs[:, :, None, :]  # (D, N, K, K)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        preferred = ndtr(np.where(difference == 0, 0.0, difference / unsure))
+    wins = preferred.mean(axis=(2, 3))  # (D, N)
+    drawn = rng.integers(wins.shape[1], size=wins.shape)
     rates = np.take_along_axis(wins, drawn, axis=1).mean(axis=1)
     lower, upper = np.quantile(rates, [1 - config.confidence, config.confidence])
     return WinRate(mean=float(wins.mean()), lower=float(lower), upper=float(upper))

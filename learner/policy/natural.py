@@ -43,6 +43,11 @@ class NaturalGradient:
                 rows += gradient.square().mean(-1, keepdim=True)
                 columns += gradient.T @ gradient
 
+    @property
+    def mean(self) -> list[torch.Tensor]:
+        """The mean gradient, in each parameter's shape; all zeros where there was none."""
+        return [total / max(1, self.minibatches) for total in self._sums]
+
     @torch.no_grad()
     def direction(self, damping: float, column_damping: float) -> list[torch.Tensor]:
         """Down the loss, in each parameter's shape: -r (v + damping r^2)^-1 g c^-1, the same whatever the loss's scale.

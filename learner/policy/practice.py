@@ -10,7 +10,8 @@ tokens that matter, and the rest of the distance goes into noise (docs/log.md). 
     the two that are farthest apart
  2. advantages over whole replies, from the reward of their beginnings (critic.py) or of the two replies alone
  3. the gradient of PPO's objective on all of them, at the base
- 4. from where the warm start has come to, one step in its natural direction (natural.py), to `kl_target`
+ 4. of the warm start's change as much as that gradient finds worth its nats, and from there one step in the
+    gradient's natural direction (natural.py), to `kl_target`
 """
 
 from __future__ import annotations
@@ -70,7 +71,11 @@ def train_ppo_from_base(
     # A round of replies, and per reply an epoch that takes about as long as the first step's gradient.
     rows = ppo.prompts_per_iteration * ppo.replies_trained * ppo.epochs
     expected_s = first.get("time/round_s", 0.0) + rows * first["time/gradient_s"] / (2 * len(task.said))
-    settings = replace(config, ppo=replace(ppo, missing_eos_penalty=first["practice/missing_eos_penalty"]))
+    settings = replace(config, ppo=replace(
+        ppo,
+        missing_eos_penalty=first["practice/missing_eos_penalty"],
+        demonstration_coef=first.get("practice/warm_start_kept", 1.0) * ppo.demonstration_coef,
+    ))  # fmt: skip
     then = train_ppo(base, adapter, task, settings, monitor, seed, expected_s)
     return [first, *then]
 
@@ -95,7 +100,8 @@ def practise(
     chosen, metrics = choose_replies(base, task, settings)
     begun = base.adapter_state(adapter)
     base.set_adapter_state(adapter, lora.scaled(begun, 0.0))
-    gradient = NaturalGradient(base.adapter_parameters(adapter))
+    parameters = base.adapter_parameters(adapter)
+    gradient, halves = NaturalGradient(parameters), [NaturalGradient(parameters) for _ in range(2)]
     micro_batch = MicroBatch(config.micro_batch_size)
     order = torch.randperm(len(chosen.advantages), generator=torch.Generator().manual_seed(seed)).to(base.device)
     minibatches = order.split(config.minibatch_size)
@@ -106,20 +112,79 @@ def practise(
             break
         found.append(micro_batch.fit(partial(_backward, base, adapter, chosen, rows, settings)))
         gradient.add()
+        halves[number % 2].add()
         monitor.report("practice", (number + 1) / (len(minibatches) + STEP_MINIBATCHES), {})
     metrics["time/gradient_s"] = monitor.elapsed_s() - gradient_began_s
     if found:
         metrics |= mean_metrics(found)
     direction = gradient.direction(config.damping, config.column_damping)
-    base.set_adapter_state(adapter, begun)
     if not all(bool(torch.isfinite(part).all()) for part in direction):
         raise LearningError("The gradient is not finite; nothing of this update is kept.")
     metrics["practice/minibatches"] = float(gradient.minibatches)
+    kept = share_of_warm_start(base, adapter, begun, gradient, halves, task, settings)
+    metrics["practice/warm_start_kept"] = kept
+    base.set_adapter_state(adapter, lora.scaled(begun, kept))
     if any(bool(part.any()) for part in direction):
         metrics |= step_to_target(base, adapter, direction, task, settings, monitor, seed)
     metrics["time/iteration_s"] = monitor.elapsed_s() - began_s
     monitor.report("practice", 1.0, metrics)
     return metrics
+
+
+@torch.no_grad()
+def share_of_warm_start(
+    base: BaseModel,
+    adapter: str,
+    begun: lora.State,
+    gradient: NaturalGradient,
+    halves: Sequence[NaturalGradient],
+    task: Task,
+    settings: LearnerConfig,
+) -> float:
+    """How much of the warm start's change the step should begin with, 0 to 1.
+
+    A change v of the weights gains G = -g v of the objective, to first order, and costs K nats, about with its square.
+    Of two changes that cost apart, most is gained for the same nats if they share these as G^2 / K of each. The gain of
+    the natural direction of one half of the minibatches is read from the gradient of the other: from its own it would
+    be flattered. Without a gain of the step nothing speaks against the warm start.
+    """
+    config, parameters = settings.practice, base.adapter_parameters(adapter)
+    batches = _said_batches(base, adapter, task, settings)
+
+    def cost_of(state: lora.State) -> float:
+        base.set_adapter_state(adapter, state)
+        return kl_on(base, adapter, batches, settings.ppo.temperature)
+
+    def gain_of(slopes: Sequence[torch.Tensor], change: Sequence[torch.Tensor]) -> float:
+        return -sum(float((slope * part).sum()) for slope, part in zip(slopes, change, strict=True))
+
+    cost = cost_of(begun)
+    if cost == 0.0:  # there was no warm start
+        return 1.0
+    worth = max(0.0, gain_of(gradient.mean, [p.float() for p in parameters])) ** 2 / cost
+    of_step = []
+    for half, other in zip(halves, reversed(halves), strict=True):
+        change = half.direction(config.damping, config.column_damping)
+        base.set_adapter_state(adapter, lora.scaled(begun, 0.0))
+        for parameter, part in zip(parameters, change, strict=True):
+            parameter.add_(config.first_length * part)
+        nats = kl_on(base, adapter, batches, settings.ppo.temperature)
+        of_step.append(config.first_length * gain_of(other.mean, change) / math.sqrt(nats) if nats else 0.0)
+    step_worth = max(0.0, sum(of_step) / 2) ** 2
+    if step_worth == 0.0:
+        return 1.0
+    return min(1.0, lora.share_for(config.kl_target * worth / (worth + step_worth), cost))
+
+
+def _said_batches(base: BaseModel, adapter: str, task: Task, settings: LearnerConfig) -> list[SequenceBatch]:
+    """The first reply of the base to each of `kl_prompts` prompts, along which a distance costs no sampling."""
+    config, longest = settings.practice, settings.ppo.response_tokens
+    micro_batch = MicroBatch(config.micro_batch_size)
+    of_base = [_spoken(base, context, said[0], longest) for context, said in task.said[: config.kl_prompts]]
+    return [
+        micro_batch.fit(partial(with_lower_states, base, adapter, batch))
+        for batch in batches_of(base, of_base, config.micro_batch_size)
+    ]
 
 
 def step_to_target(
@@ -142,12 +207,7 @@ def step_to_target(
     begun = [parameter.detach().clone() for parameter in parameters]
     contexts = task.prompts[: config.kl_prompts]
     queries = [base.encode_chat(context) for context in contexts]
-    of_base = [_spoken(base, context, said[0], ppo.response_tokens) for context, said in task.said[: config.kl_prompts]]
-    micro_batch = MicroBatch(config.micro_batch_size)
-    batches = [
-        micro_batch.fit(partial(with_lower_states, base, adapter, batch))
-        for batch in batches_of(base, of_base, config.micro_batch_size)
-    ]
+    batches = _said_batches(base, adapter, task, settings)
 
     def go(length: float) -> None:
         with torch.no_grad():

@@ -117,7 +117,8 @@ class Rehearsal:
         return Rehearsed(kept, history[0], history[kept])
 
     def _loss(self, adapter: str | None, text: SequenceBatch) -> float:
-        return imitation_loss(self._base, adapter, text, self._micro_batch)
+        loss: float = imitation_loss(self._base, adapter, text, self._micro_batch)
+        return loss
 
     def _backward(self, kinds: Sequence[Kind], rows_at_once: int) -> float:
         """Set the gradients of the sum of these kinds' losses over their tolerances; returns their squared norm."""
@@ -126,4 +127,4 @@ class Rehearsal:
             parameter.grad = None
         for kind in kinds:
             imitation_backward(self._base, self._adapter, kind.text, 1.0 / kind.tolerance, rows_at_once)
-        return sum(float(parameter.grad.square().sum()) for parameter in parameters if parameter.grad is not None)
+        return float(sum(parameter.grad.square().sum() for parameter in parameters if parameter.grad is not None))

@@ -55,7 +55,7 @@ def test_a_sure_judge_counts_wins_and_ties_half() -> None:
     live = np.zeros((4, len(FEATURE_NAMES)))
     candidate = live.copy()
     candidate[:, 0] = [1, 1, 0, -1]  # two wins, a tie, a loss
-    rate = gate.win_rate(certain_judge(), candidate[:, None], live[:, None], CONFIG, seed=0)
+    rate = gate.win_rate(certain_judge(), candidate[:, None], live[:, None], live[:, None], CONFIG, seed=0)
     assert rate.mean == pytest.approx(2.5 / 4)
     assert rate.lower < rate.mean
 
@@ -64,10 +64,35 @@ def test_replies_to_the_same_prompt_count_as_one_prompt() -> None:
     live = np.zeros((64, 2, len(FEATURE_NAMES)))
     candidate = live.copy()
     candidate[:40, :, 0], candidate[40:, :, 0] = 1, -1
-    twice = gate.win_rate(certain_judge(), candidate, live, CONFIG, seed=0)
-    assert twice == gate.win_rate(certain_judge(), candidate[:, :1], live[:, :1], CONFIG, seed=0)
+    twice = gate.win_rate(certain_judge(), candidate, live, live, CONFIG, seed=0)
+    assert twice == gate.win_rate(certain_judge(), candidate[:, :1], live[:, :1], live, CONFIG, seed=0)
     candidate[:, 1, 0] = -1  # the second reply always loses
-    assert gate.win_rate(certain_judge(), candidate, live, CONFIG, seed=0).mean == pytest.approx(40 / 128)
+    assert gate.win_rate(certain_judge(), candidate, live, live, CONFIG, seed=0).mean == pytest.approx(40 / 128)
+
+
+def test_every_reply_is_compared_with_every_other_to_its_prompt() -> None:
+    candidate, live = np.zeros((2, 1, 2, len(FEATURE_NAMES)))
+    candidate[0, :, 0], live[0, :, 0] = [0.5, 3.0], [1.0, 2.0]  # pair by pair .5: one loses, one wins
+    rate = gate.win_rate(certain_judge(), candidate, live, 0 * live, CONFIG, seed=0)
+    assert rate.mean == pytest.approx(2 / 4)
+    candidate[0, :, 0] = [1.5, 3.0]  # pair by pair 1
+    assert gate.win_rate(certain_judge(), candidate, live, 0 * live, CONFIG, seed=0).mean == pytest.approx(3 / 4)
+
+
+def test_what_no_feature_sees_keeps_the_judge_from_being_sure() -> None:
+    """By hand: the base's replies to each prompt are 2 apart, so that w'Cw = 2; the candidate is better by 1.6."""
+    base = np.zeros((3, 2, len(FEATURE_NAMES)))
+    base[:, 1, 0] = 2.0
+    live = np.zeros_like(base)
+    candidate = live.copy()
+    candidate[..., 0] = 1.6
+    config = replace(CONFIG, unseen=0.64)
+    rate = gate.win_rate(certain_judge(), candidate, live, base, config, seed=0)
+    expected = 0.5 * (1 + math.erf(1.6 / math.sqrt(2 * 0.64 * 2.0) / math.sqrt(2)))
+    assert rate.mean == pytest.approx(expected, abs=1e-6) and 0.8 < expected < 0.9
+    assert gate.win_rate(certain_judge(), candidate, live, base, replace(config, unseen=0.0), seed=0).mean == 1.0
+    swapped = gate.win_rate(certain_judge(), live, candidate, base, config, seed=0)
+    assert swapped.mean == pytest.approx(1 - expected, abs=1e-6)
 
 
 def test_the_bounds_are_those_of_the_binomial_when_the_judge_is_sure() -> None:
@@ -75,7 +100,7 @@ def test_the_bounds_are_those_of_the_binomial_when_the_judge_is_sure() -> None:
     candidate = live.copy()
     candidate[:40, 0], candidate[40:, 0] = 1, -1
     many = replace(CONFIG, posterior_draws=20_000)
-    rate = gate.win_rate(certain_judge(), candidate[:, None], live[:, None], many, seed=0)
+    rate = gate.win_rate(certain_judge(), candidate[:, None], live[:, None], live[:, None], many, seed=0)
     reach = 1.645 * math.sqrt(40 / 64 * 24 / 64 / 64)
     assert rate.lower == pytest.approx(40 / 64 - reach, abs=0.01)
     assert rate.upper == pytest.approx(40 / 64 + reach, abs=0.01)
@@ -85,7 +110,7 @@ def test_an_unsure_judge_lets_nothing_through() -> None:
     judge = fit(build_design([], {}))  # the prior alone
     live = np.zeros((64, len(FEATURE_NAMES)))
     candidate = np.ones_like(live)
-    rate = gate.win_rate(judge, candidate[:, None], live[:, None], CONFIG, seed=0)
+    rate = gate.win_rate(judge, candidate[:, None], live[:, None], live[:, None], CONFIG, seed=0)
     assert rate.lower < 0.5
     assert "not shown to be better" in (gate.is_better(rate, CONFIG) or "")
 

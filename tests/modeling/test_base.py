@@ -206,6 +206,11 @@ def test_adapters_come_and_go(tiny_folder: Path) -> None:
         plain = base.model(input_ids=ids).logits
     for name in ("a", "b"):
         base.add_adapter(name, LoraSettings(rank=2))
+        with torch.no_grad():
+            for parameter in base.adapter_parameters(name):
+                parameter.add_(0.1)
+    with torch.no_grad(), base.using("a"):
+        assert not torch.equal(base.model(input_ids=ids).logits, plain)
     base.remove_adapter("a")
     base.remove_adapter("a")
     base.remove_adapter("b")
