@@ -3,8 +3,8 @@
 Random weights of 1B, 3B and 7B shape (no download: how fast and how large they are does not depend on the values), in 4
 bits, through the code that learns: one iteration of PPO at the default lengths. `memory_gb` is the most that torch had
 allocated on the device, `samples_per_s` counts replies that are sampled and scored, of which PPO trains on the best and
-the worst to each prompt, `decode_tokens_per_s_8` the tokens of eight of them. `--quick` does the same with a tiny shape,
-on any device.
+the worst to each prompt, `decode_tokens_per_s_8` the tokens of eight of them. `--quick` does the same with a tiny
+shape, on any device.
 """
 
 from __future__ import annotations

@@ -19,5 +19,11 @@ class Budgets:
         began = self._asked.setdefault(budget, time.monotonic())
         return self._budget_s[budget] - (time.monotonic() - began)
 
+    def left_s(self) -> float:
+        """Of all budgets together, in seconds; asking begins none of them."""
+        now = time.monotonic()
+        passed = {budget: now - began for budget, began in self._asked.items()}
+        return sum(max(0.0, seconds - passed.get(budget, 0.0)) for budget, seconds in self._budget_s.items())
+
     def elapsed_s(self) -> float:
         return time.monotonic() - self._began

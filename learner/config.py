@@ -6,6 +6,7 @@ details of RLHF with PPO"; "LoRA without regret" is Schulman et al. 2025; "RLOO"
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, is_dataclass, replace
 from typing import Any, Literal, TypeVar, get_args, get_type_hints
@@ -137,7 +138,11 @@ class PracticeConfig:
     damping: float = 0.01  # of the natural gradient's rows, as a share of the typical second moment
     column_damping: float = 0.1  # of its columns, as a share of their mean; 0.001 to 1 make little difference
     kl_target: float = 4.0  # nats a reply to the base, warm start included
-    first_length: float = 4e-3  # of the step, in weights; about two nats
+    # Products of the Fisher information with a vector that the step's direction takes; 1 leaves it at rows and columns.
+    fisher_products: int = 3
+    fisher_replies: int = 24  # of the base, along which it is measured
+    # How far the first product looks, in weights: about a tenth of a nat, far beyond what bfloat16 rounds by.
+    probe: float = 5e-3
     kl_prompts: int = 16  # prompts on which the distance is measured
 
 
@@ -224,6 +229,17 @@ class LearnerConfig:
 
 
 T = TypeVar("T")
+LEARNER_SETTINGS = "learner"  # the home setting with what differs from the defaults, by dotted name
+
+# Single values, by the last part of their names, with which 0 makes no update or one that cannot be judged.
+POSITIVE = frozenset({
+    "rank", "alpha", "trained_layers", "temperature", "response_tokens", "context_tokens", "demonstration_tokens",
+    "reply_tokens", "prompts_per_iteration", "replies_per_prompt", "replies", "epochs", "minibatch_size",
+    "micro_batch_size", "batch_size", "texts_at_once", "learning_rate", "clip_range", "prefix_tokens", "check_every",
+    "kl_prompts", "kl_target", "kl_factor", "reward_clip", "damping", "column_damping", "fisher_products",
+    "fisher_replies", "probe", "beta", "base_replies", "posterior_draws", "confidence", "budget_minutes",
+    "gate_minutes", "max_importance_weight", "demonstration_half_life",
+})  # fmt: skip
 
 
 def with_overrides(config: T, overrides: Mapping[str, Any]) -> T:
@@ -250,3 +266,32 @@ def _replaced(config: Any, full_name: str, path: list[str], value: Any) -> Any:
     if not fits or isinstance(value, bool) != isinstance(current, bool):
         raise Invalid(f"The learner setting {full_name} takes {type(current).__name__}, not {value!r}.", full_name)
     return replace(config, **{path[0]: type(current)(value)})
+
+
+def named_values(config: Any, prefix: str = "") -> dict[str, Any]:
+    """Every single value by its dotted name, as `with_overrides` takes it."""
+    found: dict[str, Any] = {}
+    for entry in fields(config):
+        value = getattr(config, entry.name)
+        found |= (
+            named_values(value, f"{prefix}{entry.name}.") if is_dataclass(value) else {prefix + entry.name: value}
+        )
+    return found
+
+
+def checked(config: LearnerConfig) -> LearnerConfig:
+    """The configuration, if an update can be made with it. Invalid says which value makes that impossible."""
+    for name, value in named_values(config).items():
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            continue
+        positive = name.rpartition(".")[2] in POSITIVE
+        if not math.isfinite(value) or value < 0 or (positive and value == 0):
+            raise Invalid(f"The learner setting {name} is {'above' if positive else 'at least'} 0, not {value}.", name)
+    ppo = config.ppo
+    if not 2 <= ppo.replies_trained <= ppo.replies_per_prompt:
+        raise Invalid(
+            f"Of {ppo.replies_per_prompt} replies to a prompt (ppo.replies_per_prompt) 2 or more are trained on, not "
+            f"{ppo.replies_trained}.",
+            "ppo.replies_trained",
+        )
+    return config

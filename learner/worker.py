@@ -32,7 +32,7 @@ from data.types import BASE_VERSION, Evidence, LearningRun, RunState, User
 from learner import memory
 from learner.base_replies import BaseReplies
 from learner.budgets import Budgets
-from learner.config import LearnerConfig, with_overrides
+from learner.config import LEARNER_SETTINGS, LearnerConfig, checked, with_overrides
 from learner.modeling import lora
 from learner.modeling.base import BaseModel
 from learner.modeling.loading import load_base
@@ -185,7 +185,7 @@ class Learner:
 
     def config(self) -> LearnerConfig:
         """The defaults with this home's overrides (dotted names, in the home setting "learner")."""
-        return with_overrides(LearnerConfig(), self.store.home_setting("learner", {}))
+        return checked(with_overrides(LearnerConfig(), self.store.home_setting(LEARNER_SETTINGS, {})))
 
     def _carry_out(self, run: LearningRun, evidence: Evidence, monitor: _StoreMonitor) -> LearningRun:
         config = self.config()
@@ -261,7 +261,7 @@ class _StoreMonitor(Budgets):
         self._store.report_progress(self._run_id, phase, progress)
         if metrics:
             self._step += 1
-            self._store.add_metrics(self._run_id, self._step, metrics)
+            self._store.add_metrics(self._run_id, self._step, {**metrics, "time/left_s": self.left_s()})
         self._on_progress(phase, progress)
         if self._store.cancel_requested(self._run_id):
             raise Cancelled

@@ -7,7 +7,7 @@ import os
 from typing import Any
 
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from assistant.commands.models import model_of, prepare_model
 from assistant.commands.opened import opened, show
@@ -31,6 +31,8 @@ def learn(options: argparse.Namespace) -> int:
             BarColumn(),
             TextColumn("{task.percentage:>3.0f} %"),
             TimeElapsedColumn(),
+            TextColumn("left about"),
+            TimeRemainingColumn(),
         )
         console = Console(stderr=True)
         with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:

@@ -23,6 +23,7 @@ COMMANDS = {
     "fetch-model": ("models", "fetch_model"),
     "learn": ("learn", "learn"),
     "status": ("status", "status"),
+    "settings": ("settings", "settings"),
     "versions": ("versions", "versions"),
     "rollback": ("versions", "rollback"),
     "export": ("profile", "export"),
@@ -182,6 +183,11 @@ def build_parser() -> argparse.ArgumentParser:
     )
     add_model(add("learn", "one learning update now, with a progress bar and a report"))
     add("status", "feedback counts, live version, the learner's state, last runs")
+    settings = add("settings", "how the learner learns and what it may take, for everybody: list it, or change it")
+    settings.add_argument(
+        "values", nargs="*", metavar="NAME=VALUE",
+        help="from the next update on, such as learner.budget_minutes=20; NAME=default takes a change back",
+    )  # fmt: skip
     add("versions", "every version of your adapter, and which one is live")
     rollback = add("rollback", "make an earlier version live again")
     rollback.add_argument("--to", type=version_number, required=True, metavar="N", help="0 is the base model")

@@ -66,7 +66,7 @@ class Weights:
         return cls(torch.cat(layers), torch.cat(rows), tuple(shapes))
 
     def natural(self, gradients: torch.Tensor, config: PracticeConfig) -> torch.Tensor:
-        """The direction that `NaturalGradient` takes from replies' `gradients` `(N, W)`, as PPO's first step does."""
+        """The direction that `NaturalGradient` takes from replies' `gradients` `(N, W)`."""
         parameters = [torch.nn.Parameter(torch.zeros(shape)) for shape in self.shapes]
         gathered = NaturalGradient(parameters)
         order = torch.randperm(len(gradients), generator=torch.Generator().manual_seed(0))
@@ -197,7 +197,7 @@ def directions(
     of_rows += 0.01 * of_rows.mean()
     yield "mean / mean square a row, all layers", mean / of_rows
     yield "mean / mean square a row, last third", mean / of_rows * late
-    yield "rows and columns, the last third (as taken)", weights.natural(gradients * late, config)
+    yield "rows and columns, the last third (what conjugate gradients begin with)", weights.natural(gradients * late, config)
     yield "rows and columns, all layers", weights.natural(gradients, config)
     for share in (8, 4, 2):
         fewer = gradients[: len(gradients) // share].mean(0)

@@ -151,10 +151,11 @@ class Ground:
 
 
 def code() -> str:
-    """A hash of what decides what is learnt and how it is judged: the learner's sources and the simulated people's."""
+    """A hash of the sources that decide what is learnt, and of those of the simulated people who judge it."""
     digest = hashlib.sha256()
-    for folder in ("learner", "benchmarks/people"):
-        for path in sorted((CHECKOUT / folder).rglob("*.py")):
+    for place in ("learner", "data", "benchmarks/people", "benchmarks/replies.py"):
+        found = CHECKOUT / place
+        for path in sorted(found.rglob("*.py")) if found.is_dir() else [found]:
             digest.update(path.relative_to(CHECKOUT).as_posix().encode() + b"\0" + path.read_bytes() + b"\0")
     return digest.hexdigest()[:12]
 

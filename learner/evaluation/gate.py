@@ -21,6 +21,7 @@ import numpy as np
 from scipy.special import ndtr
 
 from learner.config import GateConfig
+from learner.policy.task import LearningError
 from learner.reward.features import Array
 from learner.reward.model import RewardModel
 
@@ -70,6 +71,8 @@ def win_rate(
     apart. The person also cares for what no feature sees, with `unseen` times the variance of what the features see of
     the base's replies to one prompt: the probability is Phi(w d / (2 unseen w' C w)^1/2) for features that differ by d
     and have the covariance C within prompts. Where they do not vary it is a matter of yes or no.
+
+    Raises LearningError where that is not a number.
     """
     rng = np.random.default_rng(seed)
     weights = judge.sample(config.posterior_draws, rng)  # (D, F)
@@ -84,6 +87,8 @@ def win_rate(
     wins = preferred.mean(axis=(2, 3))  # (D, N)
     drawn = rng.integers(wins.shape[1], size=wins.shape)
     rates = np.take_along_axis(wins, drawn, axis=1).mean(axis=1)
+    if not np.isfinite(rates).all():
+        raise LearningError("The judge's win rate is not a number; nothing is published.")
     lower, upper = np.quantile(rates, [1 - config.confidence, config.confidence])
     return WinRate(mean=float(wins.mean()), lower=float(lower), upper=float(upper))
 

@@ -48,22 +48,36 @@ class NaturalGradient:
         """The mean gradient, in each parameter's shape; all zeros where there was none."""
         return [total / max(1, self.minibatches) for total in self._sums]
 
-    @torch.no_grad()
-    def direction(self, damping: float, column_damping: float) -> list[torch.Tensor]:
-        """Down the loss, in each parameter's shape: -r (v + damping r^2)^-1 g c^-1, the same whatever the loss's scale.
+    @property
+    def _typical(self) -> torch.Tensor:
+        """() mean square of a weight's gradient, over all rows of all parameters."""
+        return torch.cat(self._rows).mean() / max(1, self.minibatches)
 
-        g: mean gradient; v `(rows, 1)`: mean square of a row's gradients over weights and minibatches; r: root of the
-        mean of v over all rows of all parameters; c `(columns, columns)`: second moment of the columns, scaled to a
-        mean of 1 on its diagonal, plus `column_damping` there. All zeros where no gradient was.
+    @torch.no_grad()
+    def divided(self, vector: Sequence[torch.Tensor], damping: float, column_damping: float) -> list[torch.Tensor]:
+        """A `vector` in the parameters' shapes by the second moment: (v + damping r^2)^-1 x c^-1. Linear, symmetric.
+
+        v `(rows, 1)`: mean square of a row's gradients over weights and minibatches; r^2: mean of v over all rows of
+        all parameters; c `(columns, columns)`: second moment of the columns, scaled to a mean of 1 on its diagonal,
+        plus `column_damping` there. As it is where no gradient was.
         """
-        count = max(1, self.minibatches)
-        typical = torch.cat(self._rows).mean() / count
+        typical = self._typical
         if typical == 0:
-            return self._sums
+            return list(vector)
+        count = max(1, self.minibatches)
         return [
-            -typical.sqrt() * _whitened(total / count, columns, column_damping) / (rows / count + damping * typical)
-            for total, rows, columns in zip(self._sums, self._rows, self._columns, strict=True)
+            _whitened(part, columns, column_damping) / (rows / count + damping * typical)
+            for part, rows, columns in zip(vector, self._rows, self._columns, strict=True)
         ]
+
+    def descent(self) -> list[torch.Tensor]:
+        """-r g, of the mean gradient g: `divided`, it is the same whatever the loss's scale."""
+        return [-self._typical.sqrt() * part for part in self.mean]
+
+    def direction(self, damping: float, column_damping: float) -> list[torch.Tensor]:
+        """Down the loss, in each parameter's shape: -r (v + damping r^2)^-1 g c^-1. All zeros where no gradient was."""
+        found: list[torch.Tensor] = self.divided(self.descent(), damping, column_damping)
+        return found
 
 
 def _whitened(gradient: torch.Tensor, columns: torch.Tensor, damping: float) -> torch.Tensor:

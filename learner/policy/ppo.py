@@ -84,8 +84,8 @@ def train_ppo(
     """Improve `adapter` in place until the iterations or the time are used up; returns each iteration's metrics.
 
     No iteration begins that would take longer than there is time: the first is expected to take `expected_s`.
-    The adapter ends as the mean of what it was after each iteration. Where they were farther from the base than the KL
-    target allows, its change is scaled back.
+    The adapter ends as the mean of what it was after each iteration. Where the policies that spoke were on average
+    farther from the base than the KL target allows, its change is scaled back.
     Raises LearningError where sampler and trainer disagree or a loss is not finite, and whatever the monitor raises.
     """
     config, prompts, demonstrations = settings.ppo, task.prompts, task.demonstrations
@@ -107,7 +107,7 @@ def train_ppo(
     longest_s = expected_s  # that an iteration is expected to take; measured ones say it better
 
     for iteration in range(config.iterations):
-        if monitor.seconds_left("learning") < longest_s:
+        if monitor.seconds_left("learning") <= longest_s:
             break
         began_s = monitor.elapsed_s()
         start = iteration * config.prompts_per_iteration
@@ -173,13 +173,15 @@ def train_ppo(
         # 7. the coefficient
         metrics["objective/kl_coef"] = controller.coef
         controller.update(metrics["objective/kl"])
+        metrics["policy/iteration"] = iteration + 1
         metrics["time/iteration_s"] = monitor.elapsed_s() - began_s
         history.append(metrics)
         longest_s = max(past["time/iteration_s"] for past in history)
         monitor.report("policy optimisation", (iteration + 1) / config.iterations, metrics)
     if history:
         average.apply()
-        # KL is about a quadratic of the change, and so convex: the mean is no farther away than they are on average.
+        # KL is about a quadratic of the change, and so convex: a mean is no farther away than its parts are on average.
+        # (What the last iteration made of it has not spoken yet; the gate measures what comes out.)
         scale_back(base, adapter, sum(past["objective/kl"] for past in history) / len(history), config)
     return history
 

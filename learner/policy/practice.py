@@ -16,12 +16,9 @@ tokens that matter, and the rest of the distance goes into noise (docs/log.md). 
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from functools import cache, partial
+from functools import partial
 
-import numpy as np
 import torch
 
 from data.types import Reply
@@ -37,7 +34,8 @@ from learner.policy.advantages import (
     with_credit_of_whole,
 )
 from learner.policy.critic import prefix_values
-from learner.policy.distance import batches_of, kl_on, kl_to_base, sample
+from learner.policy.distance import batches_of
+from learner.policy.fisher import Fisher, conjugate_gradients
 from learner.policy.losses import clipped_policy_loss
 from learner.policy.micro_batches import MicroBatch
 from learner.policy.natural import NaturalGradient
@@ -52,11 +50,8 @@ from learner.policy.sequences import (
 )
 from learner.policy.steps import add_to, mean_metrics, policy_metrics
 from learner.policy.task import Context, History, LearningError, Task
+from learner.policy.trust_region import share_of_warm_start, step_to_target
 
-MOST_ROUNDS = 3  # of replies of the policy's own, by which the distance is measured; one is the rule
-KL_TOLERANCE = 1.25  # near enough to the target
-MOST_LENGTHS = 8  # that are tried on replies of the base; each is a pass over them, a quarter of a round's time
-LENGTH_TOLERANCE = 1.1
 STEP_MINIBATCHES = 4  # as much progress as the step is worth
 
 
@@ -106,6 +101,15 @@ def practise(
     order = torch.randperm(len(chosen.advantages), generator=torch.Generator().manual_seed(seed)).to(base.device)
     minibatches = order.split(config.minibatch_size)
     found: list[dict[str, float]] = []
+
+    def tell(done: int) -> None:
+        monitor.report("practice", done / (len(minibatches) + config.fisher_products + STEP_MINIBATCHES), {})
+
+    def go_on(product: int) -> bool:
+        """In any case for one: it is the preconditioned gradient at its right length."""
+        tell(len(minibatches) + product)
+        return product == 0 or monitor.seconds_left("learning") > 0
+
     gradient_began_s = monitor.elapsed_s()
     for number, rows in enumerate(minibatches):
         if monitor.seconds_left("learning") <= 0:
@@ -113,149 +117,43 @@ def practise(
         found.append(micro_batch.fit(partial(_backward, base, adapter, chosen, rows, settings)))
         gradient.add()
         halves[number % 2].add()
-        monitor.report("practice", (number + 1) / (len(minibatches) + STEP_MINIBATCHES), {})
+        tell(number + 1)
     metrics["time/gradient_s"] = monitor.elapsed_s() - gradient_began_s
+    metrics["practice/minibatches"] = float(gradient.minibatches)
     if found:
         metrics |= mean_metrics(found)
-    direction = gradient.direction(config.damping, config.column_damping)
-    if not all(bool(torch.isfinite(part).all()) for part in direction):
+    if not all(bool(torch.isfinite(part).all()) for part in gradient.mean):
         raise LearningError("The gradient is not finite; nothing of this update is kept.")
-    metrics["practice/minibatches"] = float(gradient.minibatches)
-    kept = share_of_warm_start(base, adapter, begun, gradient, halves, task, settings)
+    batches = _said_batches(base, adapter, task, settings)
+    direction = conjugate_gradients(
+        Fisher(base, adapter, batches, settings.ppo.temperature).product,
+        partial(gradient.divided, damping=config.damping, column_damping=config.column_damping),
+        gradient.descent(),
+        config.fisher_products,
+        config.probe,
+        go_on,
+    )
+    kept = 1.0  # a live version that the update began with is no warm start
+    if settings.start_from == "base":
+        kept = share_of_warm_start(base, adapter, begun, gradient, halves, batches, settings)
     metrics["practice/warm_start_kept"] = kept
     base.set_adapter_state(adapter, lora.scaled(begun, kept))
     if any(bool(part.any()) for part in direction):
-        metrics |= step_to_target(base, adapter, direction, task, settings, monitor, seed)
+        metrics |= step_to_target(base, adapter, direction, batches, task, settings, monitor, seed)
     metrics["time/iteration_s"] = monitor.elapsed_s() - began_s
     monitor.report("practice", 1.0, metrics)
     return metrics
 
 
-@torch.no_grad()
-def share_of_warm_start(
-    base: BaseModel,
-    adapter: str,
-    begun: lora.State,
-    gradient: NaturalGradient,
-    halves: Sequence[NaturalGradient],
-    task: Task,
-    settings: LearnerConfig,
-) -> float:
-    """How much of the warm start's change the step should begin with, 0 to 1.
-
-    A change v of the weights gains G = -g v of the objective, to first order, and costs K nats, about with its square.
-    Of two changes that cost apart, most is gained for the same nats if they share these as G^2 / K of each. The gain of
-    the natural direction of one half of the minibatches is read from the gradient of the other: from its own it would
-    be flattered. Without a gain of the step nothing speaks against the warm start.
-    """
-    config, parameters = settings.practice, base.adapter_parameters(adapter)
-    batches = _said_batches(base, adapter, task, settings)
-
-    def cost_of(state: lora.State) -> float:
-        base.set_adapter_state(adapter, state)
-        return kl_on(base, adapter, batches, settings.ppo.temperature)
-
-    def gain_of(slopes: Sequence[torch.Tensor], change: Sequence[torch.Tensor]) -> float:
-        return -sum(float((slope * part).sum()) for slope, part in zip(slopes, change, strict=True))
-
-    cost = cost_of(begun)
-    if cost == 0.0:  # there was no warm start
-        return 1.0
-    worth = max(0.0, gain_of(gradient.mean, [p.float() for p in parameters])) ** 2 / cost
-    of_step = []
-    for half, other in zip(halves, reversed(halves), strict=True):
-        change = half.direction(config.damping, config.column_damping)
-        base.set_adapter_state(adapter, lora.scaled(begun, 0.0))
-        for parameter, part in zip(parameters, change, strict=True):
-            parameter.add_(config.first_length * part)
-        nats = kl_on(base, adapter, batches, settings.ppo.temperature)
-        of_step.append(config.first_length * gain_of(other.mean, change) / math.sqrt(nats) if nats else 0.0)
-    step_worth = max(0.0, sum(of_step) / 2) ** 2
-    if step_worth == 0.0:
-        return 1.0
-    return min(1.0, lora.share_for(config.kl_target * worth / (worth + step_worth), cost))
-
-
 def _said_batches(base: BaseModel, adapter: str, task: Task, settings: LearnerConfig) -> list[SequenceBatch]:
-    """The first reply of the base to each of `kl_prompts` prompts, along which a distance costs no sampling."""
+    """One reply of the base to each of some prompts, along which a distance costs no sampling."""
     config, longest = settings.practice, settings.ppo.response_tokens
     micro_batch = MicroBatch(config.micro_batch_size)
-    of_base = [_spoken(base, context, said[0], longest) for context, said in task.said[: config.kl_prompts]]
+    of_base = [_spoken(base, context, said[0], longest) for context, said in task.said[: config.fisher_replies]]
     return [
         micro_batch.fit(partial(with_lower_states, base, adapter, batch))
         for batch in batches_of(base, of_base, config.micro_batch_size)
     ]
-
-
-def step_to_target(
-    base: BaseModel,
-    adapter: str,
-    direction: Sequence[torch.Tensor],
-    task: Task,
-    settings: LearnerConfig,
-    monitor: Monitor,
-    seed: int,
-) -> dict[str, float]:
-    """Step 4: move `adapter` along `direction` until it is `kl_target` nats a reply from the base, as measured on
-    replies of its own to some of the task's prompts; returns the length of the step, the distance and their reward.
-
-    Which length that is, is looked for on replies of the base, where a length costs one pass and no sampling. What the
-    policy's own replies say then corrects it: once where the step was too short, MOST_ROUNDS - 1 times where too long.
-    """
-    config, ppo = settings.practice, settings.ppo
-    parameters = base.adapter_parameters(adapter)
-    begun = [parameter.detach().clone() for parameter in parameters]
-    contexts = task.prompts[: config.kl_prompts]
-    queries = [base.encode_chat(context) for context in contexts]
-    batches = _said_batches(base, adapter, task, settings)
-
-    def go(length: float) -> None:
-        with torch.no_grad():
-            for parameter, start, part in zip(parameters, begun, direction, strict=True):
-                parameter.copy_(start + length * part)
-
-    @cache  # a later round begins with lengths that an earlier one has tried
-    def kl_on_base(length: float) -> float:
-        go(length)
-        return kl_on(base, adapter, batches, ppo.temperature)
-
-    aim, length = config.kl_target, config.first_length
-    for tried in range(1, MOST_ROUNDS + 1):
-        length = length_for(aim, kl_on_base, length)
-        go(length)
-        round_began_s = monitor.elapsed_s()
-        rollouts = sample(base, adapter, queries, ppo, seed)
-        kl = kl_to_base(base, adapter, rollouts, ppo.temperature)
-        round_s = monitor.elapsed_s() - round_began_s
-        monitor.report("practice", 1.0 - 1.0 / (2 + tried), {"objective/kl": kl})
-        too_short, too_long = kl < config.kl_target / KL_TOLERANCE, kl > config.kl_target * KL_TOLERANCE
-        if not too_long and (tried > 1 or not too_short):
-            break
-        aim *= config.kl_target / kl
-    reward = float(np.mean(task.reward(contexts, [rollout.reply for rollout in rollouts])))
-    return {
-        "practice/length": length, "objective/kl": kl, "practice/scores_after": reward, "time/round_s": round_s
-    }  # fmt: skip
-
-
-def length_for(aim: float, kl_of: Callable[[float], float], length: float) -> float:
-    """A length, looked for from `length` on, where `kl_of` is within LENGTH_TOLERANCE of `aim`; after MOST_LENGTHS the
-    longest that was seen below it. As of a quadratic, within what is known to be too short and too long.
-
-    Where the step begins as far away as `aim` or farther, it may go a little on from there.
-    """
-    start = kl_of(0.0)
-    aim = max(aim, start * LENGTH_TOLERANCE)
-    low, high = 0.0, math.inf
-    for _ in range(MOST_LENGTHS):
-        kl = kl_of(length)
-        if aim / LENGTH_TOLERANCE <= kl <= aim * LENGTH_TOLERANCE and kl > start:
-            return length
-        low, high = (length, high) if kl < aim else (low, length)
-        length *= min(4.0, lora.share_for(aim - start, max(kl - start, 1e-9)))
-        if not low < length < high:
-            length = (low + high) / 2
-    return low or length
 
 
 def choose_replies(base: BaseModel, task: Task, settings: LearnerConfig) -> tuple[Chosen, dict[str, float]]:

@@ -20,6 +20,7 @@ import pytest
 from data.home import CHECKOUT, Home
 from data.store import Store
 from data.types import Reply, Turn
+from learner.worker import Learner
 
 SECRET = "a long enough password"
 
@@ -71,6 +72,25 @@ def say_something(home: Path, thumb: str = "up") -> str:
     store.add_feedback(me.id, "thumb", thumb, message_id=reply.id)
     store.close()
     return reply.id
+
+
+def test_how_the_learner_learns_can_be_set_and_taken_back(attune: Attune) -> None:
+    everything = attune.json("settings")
+    assert everything["settings"]["learner.budget_minutes"] == 10 and everything["changed"] == []
+    assert everything["settings"]["learner.ppo.baseline"] == "prefix"
+    said = attune.json(
+        "settings", "learner.budget_minutes=0.5", "learner.algorithm=dpo", "learner.warm_start.enabled=false"
+    )
+    assert said["settings"] == {
+        "learner.budget_minutes": 0.5, "learner.algorithm": "dpo", "learner.warm_start.enabled": False,
+    }  # fmt: skip
+    store = Store(Home(attune.home))
+    config = Learner(Home(attune.home), store, "embedded").config()
+    store.close()
+    assert (config.budget_minutes, config.algorithm, config.warm_start.enabled) == (0.5, "dpo", False)
+    assert "above 0, not -1" in attune.refuses("settings", "learner.seed=4", "learner.budget_minutes=-1")
+    attune.json("settings", "learner.algorithm=default", "learner.warm_start.enabled=default")
+    assert attune.json("settings")["changed"] == ["learner.budget_minutes"]
 
 
 def test_status_of_an_empty_home_has_the_shape_that_programs_rely_on(attune):

@@ -14,6 +14,7 @@ from learner.config import GateConfig
 from learner.evaluation import gate
 from learner.evaluation.metrics import distinct_2_ratio, reply_statistics
 from learner.policy.rollouts import Rollout
+from learner.policy.task import LearningError
 from learner.reward.design import build_design
 from learner.reward.features import FEATURE_NAMES
 from learner.reward.model import fit
@@ -93,6 +94,14 @@ def test_what_no_feature_sees_keeps_the_judge_from_being_sure() -> None:
     assert gate.win_rate(certain_judge(), candidate, live, base, replace(config, unseen=0.0), seed=0).mean == 1.0
     swapped = gate.win_rate(certain_judge(), live, candidate, base, config, seed=0)
     assert swapped.mean == pytest.approx(1 - expected, abs=1e-6)
+
+
+def test_an_error_while_judging_is_an_error() -> None:
+    live = np.zeros((4, 2, len(FEATURE_NAMES)))
+    candidate = live + 1.0
+    candidate[2, 1, 0] = math.nan
+    with pytest.raises(LearningError, match="not a number"):
+        gate.win_rate(certain_judge(), candidate, live, live, CONFIG, seed=0)
 
 
 def test_the_bounds_are_those_of_the_binomial_when_the_judge_is_sure() -> None:

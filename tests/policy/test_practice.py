@@ -15,19 +15,20 @@ from learner.modeling import lora
 from learner.modeling.base import BaseModel
 from learner.modeling.decode import SamplingSettings
 from learner.monitor import Unlimited
-from learner.policy import practice
+from learner.policy import practice, trust_region
 from learner.policy.distance import sample, sampled_kl
 from learner.policy.practice import practise, train_ppo_from_base
 from learner.policy.rollouts import sample_replies
 from learner.policy.sequences import batch_sequences, evaluate_policy
 from learner.policy.task import Context, History, Task
+from learner.policy.trust_region import length_for
 
 TEXTS = ("Hello!", "What is the time in Paris now?", "Sing.", "Why?")
 PROMPTS: list[Context] = [[Turn("user", text)] for text in TEXTS]
 REPLIES = 4
 PPO = PPOConfig(response_tokens=64, prefix_tokens=4, missing_eos_penalty=0.0)
 CONFIG = LearnerConfig(
-    ppo=PPO, practice=PracticeConfig(replies=REPLIES, kl_target=0.05, kl_prompts=4, first_length=1e-3)
+    ppo=PPO, practice=PracticeConfig(replies=REPLIES, kl_target=0.05, kl_prompts=4)
 )
 
 
@@ -80,7 +81,7 @@ def test_the_first_step_follows_the_policy_gradient_of_best_and_worst(policy: Ba
     parameters = policy.adapter_parameters("policy")
     expected = torch.autograd.grad(total, parameters)
     before = [p.detach().clone() for p in parameters]
-    plain = replace(CONFIG, practice=replace(CONFIG.practice, column_damping=1e6))
+    plain = replace(CONFIG, practice=replace(CONFIG.practice, column_damping=1e6, fisher_products=1))
     practise(policy, "policy", task, plain, Unlimited(), 0)
     agreeing, counted = 0, 0
     for parameter, old, gradient in zip(parameters, before, expected, strict=True):
@@ -148,7 +149,7 @@ def test_without_time_nothing_is_practised(policy: BaseModel) -> None:
     before = lora.state_sha256(policy.adapter_state("policy"))
     task = Task(PROMPTS, many_letters, many_letters, said=said(policy))
     history = train_ppo_from_base(policy, "policy", task, CONFIG, NoTime(), 0)
-    assert history[0]["practice/minibatches"] == 0
+    assert len(history) == 1 and history[0]["practice/minibatches"] == 0
     assert lora.state_sha256(policy.adapter_state("policy")) == before
 
 
@@ -180,15 +181,15 @@ def test_a_length_is_found_from_any_first_one(first: float, warm: float) -> None
         tried.append(length)
         return warm - 30 * length + 2e4 * length**2 if warm else 2e4 * length**2
 
-    found = practice.length_for(4.0, kl_of, first)
+    found = length_for(4.0, kl_of, first)
     assert kl_of(found) == pytest.approx(4.0, rel=0.11)
     assert len(tried) <= 8
 
 
 def test_a_length_that_cannot_be_reached_is_the_longest_below_or_a_little_farther() -> None:
-    found = practice.length_for(4.0, lambda length: 3.0 if length < 0.02 else 9.0, 4e-3)
+    found = length_for(4.0, lambda length: 3.0 if length < 0.02 else 9.0, 4e-3)
     assert 0.018 < found < 0.02
-    found = practice.length_for(4.0, lambda length: 9.0 + 5e4 * length**2, 0.3)
+    found = length_for(4.0, lambda length: 9.0 + 5e4 * length**2, 0.3)
     assert 9.0 < 9.0 + 5e4 * found**2 < 11.0
 
 
@@ -202,11 +203,61 @@ def test_the_gradient_is_taken_at_the_base_and_the_step_from_the_warm_start(poli
     for begun in (fresh, moved):
         policy.set_adapter_state("policy", begun)
         metrics = practise(policy, "policy", task, CONFIG, Unlimited(), 0)
-        after = policy.adapter_state("policy")
-        steps.append({k: (after[k] - begun[k]) / metrics["practice/length"] for k in begun})
+        after, kept = policy.adapter_state("policy"), lora.scaled(begun, metrics["practice/warm_start_kept"])
+        steps.append({k: (after[k] - kept[k]) / metrics["practice/length"] for k in begun})
     assert max(float(step.abs().max()) for step in steps[0].values()) > 1e-3
     for name in fresh:
         assert torch.allclose(steps[0][name], steps[1][name], atol=1e-3 * float(steps[0][name].abs().max() + 1e-6))
+
+
+def moved_along_the_gradient(policy: BaseModel, task: Task, nats: float, sign: float) -> lora.State:
+    """A warm start of about `nats` that gains of the objective what it can (1.0), or loses it (-1.0)."""
+    fresh = policy.adapter_state("policy")
+    config = replace(CONFIG, practice=replace(CONFIG.practice, kl_target=nats))
+    practise(policy, "policy", task, config, Unlimited(), 0)
+    after = policy.adapter_state("policy")
+    policy.set_adapter_state("policy", fresh)
+    return {k: fresh[k] + sign * (after[k] - fresh[k]) for k in fresh}
+
+
+def test_of_the_warm_start_is_kept_what_the_reward_finds_worth_its_nats(policy: BaseModel) -> None:
+    task = Task(PROMPTS, many_letters, many_letters, said=said(policy))
+    config = replace(CONFIG, practice=replace(CONFIG.practice, minibatch_size=2))
+    fresh, kept = policy.adapter_state("policy"), {}
+    for sign in (1.0, -1.0):
+        policy.set_adapter_state("policy", fresh)
+        begun = moved_along_the_gradient(policy, task, CONFIG.practice.kl_target / 10, sign)
+        policy.set_adapter_state("policy", begun)
+        kept[sign] = practise(policy, "policy", task, config, Unlimited(), 0)["practice/warm_start_kept"]
+    assert kept[-1.0] == 0.0 and kept[1.0] == 1.0
+
+
+def test_nats_are_shared_as_what_is_gained_for_them(policy: BaseModel, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By hand: the warm start gains .6 for 1 nat, the step .8 for 1 nat, so that of 4 it gets .36 / (.36 + .64)."""
+    parameters = policy.adapter_parameters("policy")
+    begun = {k: v + (0.01 if ".lora_B." in k else 0.0) for k, v in policy.adapter_state("policy").items()}
+    policy.set_adapter_state("policy", begun)
+    change = [parameter.detach().clone() for parameter in parameters]
+    b = sum(float((part * part).sum()) for key, part in begun.items() if ".lora_B." in key)
+
+    class Gathered:
+        """A gradient along the warm start, and a direction along which the other half gains .8."""
+
+        def __init__(self, gain: float) -> None:
+            self.mean = [-gain / b * part * (part == 0.01) for part in change]
+
+        def direction(self, *_: float) -> list[torch.Tensor]:
+            return [part * (part == 0.01) / CONFIG.practice.probe for part in change]
+
+    monkeypatch.setattr(trust_region, "kl_on", lambda *_: 1.0)
+    config = replace(CONFIG, practice=replace(CONFIG.practice, kl_target=4.0))
+    halves = [Gathered(0.7), Gathered(0.9)]
+    for target, expected in ((4.0, 1.0), (1.0, 0.6)):  # of 4 nats 1.44, more than it has; of 1 .36, the square of .6
+        config = replace(CONFIG, practice=replace(CONFIG.practice, kl_target=target))
+        found = trust_region.share_of_warm_start(
+            policy, "policy", begun, Gathered(0.6), halves, [], config  # type: ignore[arg-type]
+        )
+        assert found == pytest.approx(expected, rel=1e-4)
 
 
 def likes_no_end(contexts: Sequence[Context], replies: Sequence[Reply]) -> np.ndarray:
