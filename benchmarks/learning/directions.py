@@ -16,6 +16,7 @@ import json
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 import torch
@@ -30,8 +31,9 @@ from learner.config import LearnerConfig, PracticeConfig
 from learner.modeling import lora
 from learner.modeling.base import BaseModel
 from learner.monitor import Unlimited
+from learner.policy.fisher import Fisher, conjugate_gradients
 from learner.policy.natural import NaturalGradient
-from learner.policy.practice import choose_replies
+from learner.policy.practice import choose_replies, said_batches
 from learner.policy.sequences import SequenceBatch, batch_sequences, evaluate_policy, select
 from learner.policy.task import Context, Task
 from learner.reward.features import Array
@@ -65,8 +67,8 @@ class Weights:
                 first += len(parameter)
         return cls(torch.cat(layers), torch.cat(rows), tuple(shapes))
 
-    def natural(self, gradients: torch.Tensor, config: PracticeConfig) -> torch.Tensor:
-        """The direction that `NaturalGradient` takes from replies' `gradients` `(N, W)`."""
+    def gathered(self, gradients: torch.Tensor, config: PracticeConfig) -> NaturalGradient:
+        """What `NaturalGradient` makes of replies' `gradients` `(N, W)`, in minibatches as in PPO's first step."""
         parameters = [torch.nn.Parameter(torch.zeros(shape)) for shape in self.shapes]
         gathered = NaturalGradient(parameters)
         order = torch.randperm(len(gradients), generator=torch.Generator().manual_seed(0))
@@ -75,7 +77,12 @@ class Weights:
             for parameter, part in zip(parameters, parts, strict=True):
                 parameter.grad = -part.view(parameter.shape)  # of a loss
             gathered.add()
-        return torch.cat([part.flatten() for part in gathered.direction(config.damping, config.column_damping)])
+        return gathered
+
+    def natural(self, gradients: torch.Tensor, config: PracticeConfig) -> torch.Tensor:
+        """(W,) its direction."""
+        found = self.gathered(gradients, config).direction(config.damping, config.column_damping)
+        return torch.cat([part.flatten() for part in found])
 
     def mean_of_rows(self, values: torch.Tensor) -> torch.Tensor:
         """Each weight's value replaced by the mean over its row."""
@@ -132,7 +139,9 @@ def main() -> None:
             for share in CREDIT_OF_WHOLE:
                 credit = replace(config, ppo=replace(config.ppo, credit_of_whole=share))
                 practised = practised_gradients(base, ground.measured, taste, options.practised, credit)
-                for name, direction in directions(practised, Weights.of(base), config.practice):
+                weights = Weights.of(base)
+                taken = as_taken(base, ground.measured, practised, weights, options.practised, config)
+                for name, direction in (taken, *directions(practised, weights, config.practice)):
                     about = {"person": number, "direction": name, "credit_of_whole": share}
                     print(json.dumps(about | tested.gain(direction)), flush=True)
         finally:
@@ -181,6 +190,29 @@ def of_tested(
     )
 
 
+def as_taken(
+    base: BaseModel, measured: Measured, gradients: torch.Tensor, weights: Weights, prompts: int, config: LearnerConfig
+) -> tuple[str, torch.Tensor]:
+    """The direction of PPO's first step: conjugate gradients of the Fisher information, in the last third."""
+    practice, bank = config.practice, measured.bank
+    firsts = [int(rows[0]) for rows in measured.of_prompt[:prompts]]
+    task = Task([], nothing, said=[(bank.context(row), [bank.reply(row)]) for row in firsts])
+    fisher = Fisher(base, ADAPTER, said_batches(base, ADAPTER, task, config), config.ppo.temperature)
+    gathered = weights.gathered(gradients * (weights.layer >= LATE), practice)  # what has no gradient stays out
+    found = conjugate_gradients(
+        fisher.product,
+        partial(gathered.divided, damping=practice.damping, column_damping=practice.column_damping),
+        gathered.descent(),
+        practice.fisher_products,
+        practice.probe,
+    )
+    return "conjugate gradients, the last third (as taken)", torch.cat([part.flatten() for part in found])
+
+
+def nothing(contexts: Sequence[Context], replies: Sequence[Reply]) -> Array:
+    return np.zeros(len(replies))
+
+
 def directions(
     gradients: torch.Tensor, weights: Weights, config: PracticeConfig
 ) -> Iterator[tuple[str, torch.Tensor]]:
@@ -197,7 +229,7 @@ def directions(
     of_rows += 0.01 * of_rows.mean()
     yield "mean / mean square a row, all layers", mean / of_rows
     yield "mean / mean square a row, last third", mean / of_rows * late
-    yield "rows and columns, the last third (what conjugate gradients begin with)", weights.natural(gradients * late, config)
+    yield "rows and columns, the last third", weights.natural(gradients * late, config)
     yield "rows and columns, all layers", weights.natural(gradients, config)
     for share in (8, 4, 2):
         fewer = gradients[: len(gradients) // share].mean(0)

@@ -59,11 +59,11 @@ class NaturalGradient:
 
         v `(rows, 1)`: mean square of a row's gradients over weights and minibatches; r^2: mean of v over all rows of
         all parameters; c `(columns, columns)`: second moment of the columns, scaled to a mean of 1 on its diagonal,
-        plus `column_damping` there. As it is where no gradient was.
+        plus `column_damping` there. 0 where no gradient was.
         """
         typical = self._typical
         if typical == 0:
-            return list(vector)
+            return [torch.zeros_like(part) for part in vector]
         count = max(1, self.minibatches)
         return [
             _whitened(part, columns, column_damping) / (rows / count + damping * typical)
@@ -81,9 +81,9 @@ class NaturalGradient:
 
 
 def _whitened(gradient: torch.Tensor, columns: torch.Tensor, damping: float) -> torch.Tensor:
-    """`gradient` times the inverse of its columns' factor; 0 where no gradient was."""
+    """`gradient` times the inverse of its columns' factor; 0 where no gradient was, for nothing is known of it."""
     mean = columns.diagonal().mean()
     if mean == 0:
-        return gradient
+        return torch.zeros_like(gradient)
     factor = columns / mean + damping * torch.eye(len(columns), device=columns.device)
     return torch.linalg.solve(factor, gradient.T).T

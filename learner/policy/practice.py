@@ -124,7 +124,7 @@ def practise(
         metrics |= mean_metrics(found)
     if not all(bool(torch.isfinite(part).all()) for part in gradient.mean):
         raise LearningError("The gradient is not finite; nothing of this update is kept.")
-    batches = _said_batches(base, adapter, task, settings)
+    batches = said_batches(base, adapter, task, settings)
     direction = conjugate_gradients(
         Fisher(base, adapter, batches, settings.ppo.temperature).product,
         partial(gradient.divided, damping=config.damping, column_damping=config.column_damping),
@@ -145,7 +145,7 @@ def practise(
     return metrics
 
 
-def _said_batches(base: BaseModel, adapter: str, task: Task, settings: LearnerConfig) -> list[SequenceBatch]:
+def said_batches(base: BaseModel, adapter: str, task: Task, settings: LearnerConfig) -> list[SequenceBatch]:
     """One reply of the base to each of some prompts, along which a distance costs no sampling."""
     config, longest = settings.practice, settings.ppo.response_tokens
     micro_batch = MicroBatch(config.micro_batch_size)

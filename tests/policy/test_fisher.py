@@ -28,7 +28,7 @@ def said(base: BaseModel) -> list[SequenceBatch]:
 def changes_of_b(base: BaseModel, count: int) -> list[Vector]:
     """Random changes of B alone: that of A does nothing where B is zero."""
     generator = torch.Generator().manual_seed(3)
-    names = [name for name, parameter in base.model.named_parameters() if parameter.requires_grad]
+    names = [name for name, _ in base.model.named_parameters() if ".policy." in name]
     parameters = base.adapter_parameters("policy")
     assert len(names) == len(parameters)
     return [

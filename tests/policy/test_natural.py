@@ -55,3 +55,13 @@ def test_without_gradients_there_is_no_direction() -> None:
     gradient = NaturalGradient([parameter])
     gradient.add()
     assert not gradient.direction(0.01, 0.1)[0].any()
+
+
+def test_what_had_no_gradient_stays_out_of_everything_that_is_divided() -> None:
+    """A of an adapter, where B is zero: conjugate gradients would otherwise find it in a product and amplify it."""
+    trained, still = (torch.nn.Parameter(torch.zeros(2, 2)) for _ in range(2))
+    gradient = NaturalGradient([trained, still])
+    trained.grad = torch.tensor([[1.0, 3.0], [0.1, 0.1]])
+    gradient.add()
+    first, second = gradient.divided([torch.ones(2, 2), torch.ones(2, 2)], 0.1, 0.2)
+    assert first.all() and not second.any()
