@@ -43,8 +43,8 @@ def changed_by(changed: Mapping[str, Any], values: Sequence[str]) -> dict[str, A
         name = full_name.removeprefix(PREFIX)
         if not equals or name == full_name:
             raise Invalid(f"{given!r} is no setting: write {PREFIX}NAME=VALUE, such as {PREFIX}budget_minutes=20.")
-        with_overrides(LearnerConfig(), {name: named_values(LearnerConfig()).get(name)})  # there is such a name
         if text == DEFAULT:
+            with_overrides(LearnerConfig(), {name: named_values(LearnerConfig()).get(name)})  # there is such a name
             found.pop(name, None)
             continue
         try:

@@ -45,10 +45,12 @@ class Gated:
         monitor.report("gate", 0.0, {})
         monitor.seconds_left("gate")  # its budget begins here
         self._base_rollouts, self.base_statistics = self._answers(None)
-        self._live_rollouts, self.live_statistics = self._base_rollouts, self.base_statistics
+        self._base_features = self._features(self._base_rollouts)
+        self._live_features, self.live_statistics = self._base_features, self.base_statistics
         if snapshot.live is not None:
             base.add_adapter(LIVE, snapshot.live[1], snapshot.live[0])
-            self._live_rollouts, self.live_statistics = self._answers(LIVE)
+            rollouts, self.live_statistics = self._answers(LIVE)
+            self._live_features = self._features(rollouts)
         self._neutral = NeutralText(base)
         monitor.report("gate", 0.4, {})
 
@@ -71,8 +73,8 @@ class Gated:
         rate = gate.win_rate(
             self._judge,
             self._features(rollouts),
-            self._features(self._live_rollouts),
-            self._features(self._base_rollouts),
+            self._live_features,
+            self._base_features,
             self._config.gate,
             self._config.seed,
         )

@@ -12,7 +12,7 @@ from learner.modeling import lora
 from learner.modeling.base import BaseModel
 from learner.policy.micro_batches import MicroBatch
 from learner.policy.rollouts import Rollout, rollout_settings, sample_replies
-from learner.policy.sequences import SequenceBatch, batch_sequences, select, token_kl
+from learner.policy.sequences import SequenceBatch, batch_sequences, parts_of, token_kl
 from learner.policy.task import Context
 
 
@@ -40,8 +40,8 @@ def kl_on(base: BaseModel, adapter: str, batches: Sequence[SequenceBatch], tempe
     micro_batch = MicroBatch(max(len(batch.input_ids) for batch in batches))
 
     def of(batch: SequenceBatch, rows_at_once: int) -> torch.Tensor:
-        parts = torch.arange(len(batch.input_ids), device=base.device).split(rows_at_once)
-        return torch.cat([token_kl(base, adapter, select(batch, rows), temperature).sum(-1) for rows in parts])
+        parts = parts_of(batch, rows_at_once)
+        return torch.cat([token_kl(base, adapter, part, temperature).sum(-1) for part in parts])
 
     return float(torch.cat([micro_batch.fit(partial(of, batch)) for batch in batches]).mean())
 

@@ -21,10 +21,11 @@ from learner.policy.sequences import (
     SequenceBatch,
     batch_sequences,
     evaluate_policy,
+    parts_of,
     select,
     with_lower_states,
 )
-from learner.policy.steps import add_to, clipped_step, mean_metrics
+from learner.policy.steps import add_to, clear_gradients, clipped_step, mean_metrics
 from learner.policy.task import History, Task
 
 
@@ -82,21 +83,19 @@ class Referred(NamedTuple):
 @torch.no_grad()
 def _referred(base: BaseModel, adapter: str, batch: SequenceBatch, rows_at_once: int) -> Referred:
     batch = with_lower_states(base, adapter, batch, rows_at_once)
-    order = torch.arange(len(batch.input_ids), device=base.device)
-    return Referred(batch, torch.cat([_reply_logprobs(base, None, batch, r) for r in order.split(rows_at_once)]))
+    return Referred(batch, torch.cat([_reply_logprobs(base, None, part) for part in parts_of(batch, rows_at_once)]))
 
 
 def _minibatch_backward(
     base: BaseModel, adapter: str, better: Referred, worse: Referred, rows: torch.Tensor, beta: float, rows_at_once: int
 ) -> dict[str, float]:
     """Set the gradients of one minibatch, micro-batch by micro-batch; returns its metrics."""
-    for parameter in base.adapter_parameters(adapter):
-        parameter.grad = None
+    clear_gradients(base.adapter_parameters(adapter))
     found: dict[str, float] = {}
     for part in rows.split(rows_at_once):
         losses, margins = dpo_loss(
-            _reply_logprobs(base, adapter, better.batch, part),
-            _reply_logprobs(base, adapter, worse.batch, part),
+            _reply_logprobs(base, adapter, select(better.batch, part)),
+            _reply_logprobs(base, adapter, select(worse.batch, part)),
             better.reference[part],
             worse.reference[part],
             beta,
@@ -111,6 +110,6 @@ def _minibatch_backward(
     return found
 
 
-def _reply_logprobs(base: BaseModel, adapter: str | None, batch: SequenceBatch, rows: torch.Tensor) -> torch.Tensor:
-    """(N,) log-probability of each whole reply of `rows`."""
-    return evaluate_policy(base, adapter, select(batch, rows), 1.0).logprobs.sum(-1)
+def _reply_logprobs(base: BaseModel, adapter: str | None, batch: SequenceBatch) -> torch.Tensor:
+    """(N,) log-probability of each whole reply."""
+    return evaluate_policy(base, adapter, batch, 1.0).logprobs.sum(-1)

@@ -15,7 +15,8 @@ import torch
 
 from learner.modeling.base import BaseModel
 from learner.policy.micro_batches import MicroBatch
-from learner.policy.sequences import LOGIT_ROWS, SequenceBatch, response_states, select
+from learner.policy.sequences import LOGIT_ROWS, SequenceBatch, parts_of, response_states
+from learner.policy.steps import clear_gradients
 
 Vector = list[torch.Tensor]  # in the shapes of the adapter's parameters
 
@@ -33,8 +34,6 @@ class Fisher:
         """F v, in float32, by a probe of `length` times v; the adapter's weights are afterwards what they were."""
         parameters = self._base.adapter_parameters(self._adapter)
         begun = [parameter.detach().clone() for parameter in parameters]
-        for parameter in parameters:
-            parameter.grad = None
         with torch.no_grad():
             for parameter, part in zip(parameters, vector, strict=True):
                 parameter.add_(length * part)
@@ -44,17 +43,15 @@ class Fisher:
         with torch.no_grad():
             for parameter, before in zip(parameters, begun, strict=True):
                 parameter.copy_(before)
-                parameter.grad = None
+        clear_gradients(parameters)
         return [part / (rows * length) for part in found]
 
     def _backward(self, rows_at_once: int) -> None:
         """Set the gradients of the sum over replies of KL(base || policy), which has the same F."""
         base = self._base
-        for parameter in base.adapter_parameters(self._adapter):
-            parameter.grad = None
+        clear_gradients(base.adapter_parameters(self._adapter))
         for batch in self._batches:
-            for rows in torch.arange(len(batch.input_ids), device=base.device).split(rows_at_once):
-                part = select(batch, rows)
+            for part in parts_of(batch, rows_at_once):
                 with torch.no_grad(), base.using(None):
                     reference = response_states(base, part)
                 with base.using(self._adapter):

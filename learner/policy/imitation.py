@@ -9,15 +9,14 @@ import torch
 from learner.modeling.base import BaseModel
 from learner.policy.losses import demonstration_loss
 from learner.policy.micro_batches import MicroBatch
-from learner.policy.sequences import SequenceBatch, evaluate_policy, select
+from learner.policy.sequences import SequenceBatch, evaluate_policy, parts_of
 
 
 def shares_of_loss(
     base: BaseModel, adapter: str | None, batch: SequenceBatch, rows_at_once: int
 ) -> Iterator[torch.Tensor]:
     """Of each micro-batch; together they are the mean negative log-likelihood over all response tokens, in nats."""
-    for rows in torch.arange(len(batch.input_ids), device=base.device).split(rows_at_once):
-        part = select(batch, rows)
+    for part in parts_of(batch, rows_at_once):
         share = float(part.response_mask.sum() / batch.response_mask.sum())
         yield share * demonstration_loss(evaluate_policy(base, adapter, part, 1.0).logprobs, part.response_mask)
 

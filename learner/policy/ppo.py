@@ -57,7 +57,7 @@ from learner.policy.sequences import (
     select,
     with_lower_states,
 )
-from learner.policy.steps import add_to, clipped_step, mean_metrics, policy_metrics
+from learner.policy.steps import add_to, clear_gradients, clipped_step, mean_metrics, policy_metrics
 from learner.policy.task import Context, History, LearningError, Reward, Task
 
 
@@ -91,7 +91,7 @@ def train_ppo(
     config, prompts, demonstrations = settings.ppo, task.prompts, task.demonstrations
     micro_batch = MicroBatch(config.micro_batch_size)
     if demonstrations is not None:
-        demonstrations = micro_batch.fit(partial(with_lower_states, base, adapter, demonstrations))
+        demonstrations = with_lower_states(base, adapter, demonstrations, config.micro_batch_size)
     value_head = None
     parameters = base.adapter_parameters(adapter)
     groups = [{"params": parameters, "lr": config.learning_rate}]
@@ -157,8 +157,7 @@ def train_ppo(
                 backward = partial(minibatch_backward, base, adapter, scored, rows, value_head, value_only, config)
                 step = micro_batch.fit(partial(backward, demonstrations=shown, ptx_coef=ptx_coef))
                 if value_only:  # the value loss reaches the adapter through the hidden states
-                    for parameter in parameters:
-                        parameter.grad = None
+                    clear_gradients(parameters)
                 norm = clipped_step(optimiser, parameters, config.max_grad_norm)
                 steps.append(step | {"policy/grad_norm": norm})
             if epoch == 0:
@@ -280,8 +279,7 @@ def minibatch_backward(
 ) -> dict[str, float]:
     """Set the gradients of one minibatch, micro-batch by micro-batch, and of `demonstrations` beside it (PPO-ptx);
     returns its metrics."""
-    for parameter in [*base.adapter_parameters(adapter), *(value_head.parameters() if value_head else ())]:
-        parameter.grad = None
+    clear_gradients([*base.adapter_parameters(adapter), *(value_head.parameters() if value_head else ())])
     normaliser = len(rows) * config.response_tokens
     totals: dict[str, float] = {}
     for part in rows.split(rows_at_once):

@@ -48,7 +48,7 @@ from learner.policy.sequences import (
     select,
     with_lower_states,
 )
-from learner.policy.steps import add_to, mean_metrics, policy_metrics
+from learner.policy.steps import add_to, clear_gradients, mean_metrics, policy_metrics
 from learner.policy.task import Context, History, LearningError, Task
 from learner.policy.trust_region import share_of_warm_start, step_to_target
 
@@ -148,10 +148,9 @@ def practise(
 def said_batches(base: BaseModel, adapter: str, task: Task, settings: LearnerConfig) -> list[SequenceBatch]:
     """One reply of the base to each of some prompts, along which a distance costs no sampling."""
     config, longest = settings.practice, settings.ppo.response_tokens
-    micro_batch = MicroBatch(config.micro_batch_size)
     of_base = [_spoken(base, context, said[0], longest) for context, said in task.said[: config.fisher_replies]]
     return [
-        micro_batch.fit(partial(with_lower_states, base, adapter, batch))
+        with_lower_states(base, adapter, batch, config.micro_batch_size)
         for batch in batches_of(base, of_base, config.micro_batch_size)
     ]
 
@@ -205,8 +204,7 @@ def _backward(
 ) -> dict[str, float]:
     """Step 3: set the gradients of the minibatch `rows`, where the policy is the base; returns its metrics."""
     ppo = settings.ppo
-    for parameter in base.adapter_parameters(adapter):
-        parameter.grad = None
+    clear_gradients(base.adapter_parameters(adapter))
     normaliser = len(rows) * ppo.response_tokens
     totals: dict[str, float] = {}
     for part in rows.split(rows_at_once):

@@ -30,6 +30,7 @@ from learner.policy.sequences import (
     prose_sequences,
     with_lower_states,
 )
+from learner.policy.steps import clear_gradients
 from learner.policy.task import Context, LearningError
 
 LEAST_TOLERANCE = 1e-6  # rises are counted in tolerances
@@ -80,7 +81,7 @@ class Rehearsal:
 
     def _kind(self, queries: Sequence[list[int]], responses: Sequence[list[int]], tolerance: float) -> Kind:
         batch = batch_sequences(queries, responses, self._base.pad_id, self._base.device)
-        batch = self._micro_batch.fit(partial(with_lower_states, self._base, self._adapter, batch))
+        batch = with_lower_states(self._base, self._adapter, batch, self._config.micro_batch_size)
         return Kind(batch, self._loss(None, batch), max(tolerance, LEAST_TOLERANCE))
 
     def hold(self, tell: Callable[[float], None] = lambda share: None) -> Rehearsed:
@@ -123,8 +124,7 @@ class Rehearsal:
     def _backward(self, kinds: Sequence[Kind], rows_at_once: int) -> float:
         """Set the gradients of the sum of these kinds' losses over their tolerances; returns their squared norm."""
         parameters = self._base.adapter_parameters(self._adapter)
-        for parameter in parameters:
-            parameter.grad = None
+        clear_gradients(parameters)
         for kind in kinds:
             imitation_backward(self._base, self._adapter, kind.text, 1.0 / kind.tolerance, rows_at_once)
         return float(sum(parameter.grad.square().sum() for parameter in parameters if parameter.grad is not None))

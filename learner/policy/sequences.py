@@ -7,7 +7,8 @@ end-of-turn token included: it is found by length, never by comparing with the p
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from functools import partial
 from typing import NamedTuple
 
 import torch
@@ -15,7 +16,8 @@ import torch
 from data.types import Turn
 from learner.modeling.base import BaseModel
 from learner.modeling.heads import ValueHead
-from learner.modeling.network import LowerStates
+from learner.modeling.network import LowerStates, Network
+from learner.policy.micro_batches import MicroBatch
 
 LOGIT_ROWS = 256  # response tokens whose logits exist at once: 256 x 49,152 float32 values are 50 MB
 
@@ -96,25 +98,36 @@ def select(batch: SequenceBatch, rows: torch.Tensor) -> SequenceBatch:
     )
 
 
+def parts_of(batch: SequenceBatch, rows_at_once: int) -> Iterator[SequenceBatch]:
+    """The batch in parts of at most so many rows, each cut to what it needs."""
+    for rows in torch.arange(len(batch.input_ids), device=batch.input_ids.device).split(rows_at_once):
+        yield select(batch, rows)
+
+
 def with_lower_states(base: BaseModel, adapter: str, batch: SequenceBatch, rows_at_once: int) -> SequenceBatch:
     """The batch with what the blocks below the adapter's first one make of it.
 
     They are the same for policy and reference and for every step of training, so whoever evaluates a batch more than
-    once has them computed once. As it was where there are none, where it has them already, or where the forward pass
-    is not our own.
+    once has them computed once, `rows_at_once` rows at a time or as many as fit. As it was where there are none, where
+    it has them already, or where the forward pass is not our own.
     """
     layer = base.first_layer(adapter)
     if base.network is None or layer == 0 or batch.lower is not None:
         return batch
+    states = MicroBatch(rows_at_once).fit(partial(_lower_states, base.network, batch, layer))
+    return batch._replace(lower=LowerStates(layer, states))
+
+
+def _lower_states(network: Network, batch: SequenceBatch, layer: int, rows_at_once: int) -> torch.Tensor:
+    """(B, L, H); padding holds 0."""
     found = []
-    for part in torch.arange(len(batch.input_ids), device=base.device).split(rows_at_once):
-        rows = select(batch, part)
-        read = rows.attention_mask.bool()
-        packed = base.network.lower_states(rows.input_ids[read], read.sum(-1).tolist(), layer)
-        states = packed.new_zeros(len(part), batch.input_ids.shape[1], packed.shape[-1])
+    for part in parts_of(batch, rows_at_once):
+        read = part.attention_mask.bool()
+        packed = network.lower_states(part.input_ids[read], read.sum(-1).tolist(), layer)
+        states = packed.new_zeros(len(read), batch.input_ids.shape[1], packed.shape[-1])
         states[:, : read.shape[1]][read] = packed
         found.append(states)
-    return batch._replace(lower=LowerStates(layer, torch.cat(found)))
+    return torch.cat(found)
 
 
 def states_at(

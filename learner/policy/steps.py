@@ -10,6 +10,11 @@ from learner.policy.losses import PolicyLoss
 from learner.policy.task import LearningError
 
 
+def clear_gradients(parameters: Sequence[torch.nn.Parameter]) -> None:
+    for parameter in parameters:
+        parameter.grad = None
+
+
 def clipped_step(
     optimiser: torch.optim.Optimizer, parameters: Sequence[torch.nn.Parameter], max_grad_norm: float
 ) -> float:

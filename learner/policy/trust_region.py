@@ -14,6 +14,7 @@ from learner.modeling import lora
 from learner.modeling.base import BaseModel
 from learner.monitor import Monitor
 from learner.policy.distance import kl_on, kl_to_base, sample
+from learner.policy.fisher import dot
 from learner.policy.natural import NaturalGradient
 from learner.policy.sequences import SequenceBatch
 from learner.policy.task import Task
@@ -44,17 +45,11 @@ def share_of_warm_start(
     """
     config, parameters = settings.practice, base.adapter_parameters(adapter)
 
-    def cost_of(state: lora.State) -> float:
-        base.set_adapter_state(adapter, state)
-        return kl_on(base, adapter, batches, settings.ppo.temperature)
-
-    def gain_of(slopes: Sequence[torch.Tensor], change: Sequence[torch.Tensor]) -> float:
-        return -sum(float((slope * part).sum()) for slope, part in zip(slopes, change, strict=True))
-
-    cost = cost_of(begun)
+    base.set_adapter_state(adapter, begun)
+    cost = kl_on(base, adapter, batches, settings.ppo.temperature)
     if cost == 0.0:  # there was no warm start
         return 1.0
-    gain = gain_of(gradient.mean, [p.float() for p in parameters])
+    gain = -dot(gradient.mean, [p.float() for p in parameters])
     if gain < 0:
         return 0.0
     worth = gain**2 / cost
@@ -65,7 +60,7 @@ def share_of_warm_start(
         for parameter, part in zip(parameters, change, strict=True):
             parameter.add_(config.probe * part)
         nats = kl_on(base, adapter, batches, settings.ppo.temperature)
-        of_step.append(config.probe * gain_of(other.mean, change) / math.sqrt(nats) if nats else 0.0)
+        of_step.append(-config.probe * dot(other.mean, change) / math.sqrt(nats) if nats else 0.0)
     step_worth = max(0.0, sum(of_step) / 2) ** 2
     if step_worth == 0.0:
         return 1.0

@@ -28,7 +28,7 @@ from learner.policy.sequences import (
     select,
     with_lower_states,
 )
-from learner.policy.steps import clipped_step
+from learner.policy.steps import clear_gradients, clipped_step
 
 MAX_SCALINGS = 4  # each is a round of replies to measure the distance by; one or two are the rule
 Demonstration = tuple[Sequence[Turn], Reply]
@@ -65,7 +65,7 @@ def warm_start(
     held_out_count = max(1, round(config.held_out_share * len(shuffled)))
     micro_batch = MicroBatch(config.batch_size)
     held_out, train = (
-        micro_batch.fit(partial(with_lower_states, base, adapter, demonstration_batch(base, part)))
+        with_lower_states(base, adapter, demonstration_batch(base, part), config.batch_size)
         for part in (shuffled[:held_out_count], shuffled[held_out_count:])
     )
     queries = [base.encode_chat(prompt) for prompt in prompts[: config.kl_prompts]]
@@ -118,6 +118,5 @@ def warm_start(
 
 
 def _gradient(base: BaseModel, adapter: str, batch: SequenceBatch, rows_at_once: int) -> float:
-    for parameter in base.adapter_parameters(adapter):
-        parameter.grad = None
+    clear_gradients(base.adapter_parameters(adapter))
     return imitation_backward(base, adapter, batch, 1.0, rows_at_once)
