@@ -41,9 +41,9 @@ from learner.reward.model import fit, fit_intercepts
 from learner.reward.prior import DEFAULTS, Prior, RewardConfig, prior_of
 
 FOLDS = 10
-LEAST_EXCHANGES = 499
+LEAST_EXCHANGES = 1_999  # at an alpha of .033 the p-value is then known to +-.004, not to a quarter of it
 MOST_EXCHANGES = 99_999  # 1e-5, the smallest p there can be, is less than what 20 pieces after 2,000 may spend
-ENOUGH_REACHED = 20  # exchanges that reach the real gain, after which the p-value is settled
+ENOUGH_REACHED = 80  # exchanges that reach the real gain, after which the p-value is settled
 LEAST_OBSERVATIONS = 8
 
 

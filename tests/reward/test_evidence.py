@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from learner.reward import evidence
 from learner.reward.design import Design, Ranking
 from learner.reward.evidence import CrossFit, Exchange, Feedback, deal_folds, evidence_gain
 from learner.reward.prior import RewardConfig
@@ -33,7 +34,9 @@ def seen_both_ways(d: Design, seed: int) -> Design:
     return d.changed(replies=d.replies + noise, absolute=d.replies)
 
 
-def test_the_level_holds_for_people_who_rate_at_random() -> None:
+def test_the_level_holds_for_people_who_rate_at_random(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(evidence, "LEAST_EXCHANGES", 499)  # the level is the same for any number of them
+    monkeypatch.setattr(evidence, "ENOUGH_REACHED", 20)
     people = [seen_both_ways(simulated(30, [0.0] * 5, 1000 + i, kinds=RATINGS), i) for i in range(40)]
     p = [evidence_gain(*split(person), alpha=0.2).p_value for person in people]
     # of 40 uniform p-values at most 15 are <= 0.2 and 28 are <= 0.5, but for one time in a hundred each
