@@ -19,11 +19,15 @@ def state(services: ServicesOf, person: Person) -> dict[str, Any]:
 
 @router.post("/run", status_code=202)
 def run_now(services: ServicesOf, person: Person) -> dict[str, Any]:
-    return shown(services.store, person.name, services.store.queue_run(person.id, "manual"))
+    """Learn now; it ends a pause."""
+    run = services.store.queue_run(person.id, "manual")
+    services.store.update_settings(person.id, {"paused": False})
+    return shown(services.store, person.name, run)
 
 
 @router.post("/pause")
 def pause(services: ServicesOf, person: Person) -> dict[str, Any]:
+    """Nothing is learnt until it is resumed; an update that is under way is left, and begins again then."""
     services.store.update_settings(person.id, {"paused": True})
     return learner_state(services.store, person.id)
 

@@ -18,12 +18,14 @@ def learner_state(store: Store, user_id: str) -> dict[str, Any]:
     runs = store.list_runs(user_id, limit=1)
     run = runs[0] if runs and runs[0].state in ("queued", "running") else None
     new, needed = store.new_feedback_count(user_id), int(settings["learn_after"])
-    if run is not None:
-        name = "running" if run.state == "running" else "waiting"
+    if run is not None and run.state == "running":
+        name = "running"
+    elif settings["paused"] and (run is not None or settings["learning"]):
+        name = "paused"
+    elif run is not None:
+        name = "waiting"
     elif not settings["learning"]:
         name = "off"
-    elif settings["paused"]:
-        name = "paused"
     else:
         name = "waiting" if new >= needed else "idle"
     return {

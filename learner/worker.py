@@ -75,9 +75,10 @@ class Learner:
                 self.take_over()
                 while not stop.is_set():
                     self.queue_due()
-                    runs = self.store.queued_runs()
-                    if runs:
-                        self.run(runs[0], lambda phase, share: None, stop)
+                    runs = (run for run in self.store.queued_runs() if not self.is_paused(run.user_id))
+                    run = next(runs, None)
+                    if run is not None:
+                        self.run(run, lambda phase, share: None, stop)
                     else:
                         stop.wait(POLL_S)
         finally:
@@ -118,8 +119,11 @@ class Learner:
         quiet_s = (datetime.now(UTC) - datetime.fromisoformat(newest)).total_seconds()
         return quiet_s >= 60 * float(settings["quiet_minutes"])
 
+    def is_paused(self, user_id: str) -> bool:
+        return bool(self.store.settings(user_id)["paused"])
+
     def learn_now(self, user_id: str, on_progress: Callable[[str, float], None]) -> LearningRun:
-        """One update in the foreground. Raises Conflict where a background learner has the home."""
+        """One update in the foreground; it ends a pause. Raises Conflict where a background learner has the home."""
         if not self.take_lease():
             raise Conflict(
                 f"Another learner ({self.store.lease_holder()}) works on this home: press 'Learn now' on the page, or "
@@ -130,6 +134,7 @@ class Learner:
                 self.take_over()
                 queued = [run for run in self.store.queued_runs() if run.user_id == user_id]
                 run = queued[0] if queued else self.store.queue_run(user_id, "manual")
+                self.store.update_settings(user_id, {"paused": False})
                 return self.run(run, on_progress, threading.Event())
         finally:
             self.store.release_lease(self.owner)
@@ -149,13 +154,17 @@ class Learner:
             return self._ended(run, "failed", f"{type(error).__name__}: {_one_line(error)}")
         log.info("run %s begins with %d observations", run.id, len(evidence.observations))
         try:
-            monitor = _StoreMonitor(self.store, run.id, self.config(), on_progress, stop)
+
+            def resting() -> bool:
+                return stop.is_set() or self.is_paused(run.user_id)
+
+            monitor = _StoreMonitor(self.store, run.id, self.config(), on_progress, resting)
             ended = self._carry_out(run, evidence, monitor)
         except Cancelled:
             ended = self._ended(run, "cancelled", "Cancelled; nothing of it was kept.")
-        except Stopped:  # the learner is asked to end: the run is queued again at the next start
+        except Stopped:  # the learner is to end, or this person's learning to rest: then the run begins again
             self.store.requeue_run(run.id)
-            log.info("run %s is interrupted; it starts again with the learner", run.id)
+            log.info("run %s is interrupted; it will start again", run.id)
             return self.store.run(run.user_id, run.id)
         except TakenBack as error:
             ended = self._ended(run, "cancelled", _one_line(error))
@@ -236,7 +245,7 @@ class Learner:
 
 
 class Stopped(BaseException):
-    """The learner itself is to end. Not an Exception: nothing on the way may take it for a failure."""
+    """The update is to be left and to begin again later. Not an Exception: nothing on the way may take it for a failure."""
 
 
 class _StoreMonitor(Budgets):
@@ -248,9 +257,9 @@ class _StoreMonitor(Budgets):
         run_id: str,
         config: LearnerConfig,
         on_progress: Callable[[str, float], None],
-        stop: threading.Event,
+        resting: Callable[[], bool],
     ) -> None:
-        self._store, self._run_id, self._on_progress, self._stop = store, run_id, on_progress, stop
+        self._store, self._run_id, self._on_progress, self._resting = store, run_id, on_progress, resting
         super().__init__(config)
         self._step = 0
 
@@ -265,7 +274,7 @@ class _StoreMonitor(Budgets):
         self._on_progress(phase, progress)
         if self._store.cancel_requested(self._run_id):
             raise Cancelled
-        if self._stop.is_set():
+        if self._resting():
             raise Stopped
 
 

@@ -64,6 +64,7 @@ def report_text(run: LearningRun) -> str:
         "rejected": "Rejected: the live version stays.",
         "abstained": "Abstained: nothing was trained.",
         "cancelled": "Cancelled.",
+        "queued": "Paused: it begins again when learning is resumed.",
     }.get(run.state, run.state.capitalize() + ".")
     lines = [f"{verdict} {run.reason}".strip()]
     lines += [f"  {name}: {value}" for name, value in flattened(run.report)]

@@ -44,12 +44,12 @@ def minutes_left(run: LearningRun, now: datetime) -> int | None:
 def _state(store: Store, settings: dict[str, Any], run: LearningRun | None, new: int) -> str:
     if run is not None and run.state == "running":
         return "running"
+    if settings["paused"] and (run is not None or settings["learning"]):
+        return "paused"
     if run is not None:
         return "waiting"
     if not settings["learning"]:
         return "off"
-    if settings["paused"]:
-        return "paused"
     if store.lease_holder() is None:
         return "away"
     return "waiting" if new >= settings["learn_after"] else "idle"

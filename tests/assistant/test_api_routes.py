@@ -125,10 +125,16 @@ def test_a_run_is_queued_once_and_can_be_cancelled(server: Running) -> None:
         assert (again.status_code, error_of(again)["code"]) == (409, "conflict")
         run = queued.json()["id"]
         assert client.get("/v1/learner").json()["run"] == run
+        assert client.post("/v1/learner/pause").json()["state"] == "paused"
+        assert client.post("/v1/learner/resume").json()["state"] == "waiting"
         assert client.post(f"/v1/learner/runs/{run}/cancel").json()["state"] == "cancelled"
         assert client.get(f"/v1/learner/runs/{run}").json()["state"] == "cancelled"
         assert client.post("/v1/learner/pause").json()["state"] == "paused"
         assert client.post("/v1/learner/resume").json()["state"] == "idle"
+        client.post("/v1/learner/pause")
+        run = client.post("/v1/learner/run").json()["id"]  # asking for an update ends the pause
+        assert client.get("/v1/learner").json()["state"] == "waiting"
+        client.post(f"/v1/learner/runs/{run}/cancel")
 
 
 def test_settings_and_notes_are_kept_and_settings_are_the_defaults_of_a_request(server: Running) -> None:

@@ -86,12 +86,18 @@ def test_a_killed_learner_starts_the_update_again_and_the_chat_goes_on(launched,
     # (Its lease has to run out first: a learner that only hangs must not be doubled.)
     wait_for(lambda: (training_since() or began_first) > began_first, 180, "training begins again")
 
+    def is_in(state: str) -> bool:
+        return attune.client.get(f"/v1/learner/runs/{run['id']}").json()["state"] == state
+
+    # A pause leaves it and starts nothing; a cancellation ends it.
+    attune.client.post("/v1/learner/pause").raise_for_status()
+    wait_for(lambda: is_in("queued"), 60, "the run is left when it is paused")
+    time.sleep(3)
+    assert is_in("queued") and attune.client.get("/v1/learner").json()["state"] == "paused"
+    attune.client.post("/v1/learner/resume").raise_for_status()
+    wait_for(lambda: is_in("running"), 20, "the run begins again when it is resumed")
     attune.client.post(f"/v1/learner/runs/{run['id']}/cancel", json={})
-
-    def has_ended() -> bool:
-        return attune.client.get(f"/v1/learner/runs/{run['id']}").json()["state"] == "cancelled"
-
-    wait_for(has_ended, 60, "the run ends when it is cancelled")
+    wait_for(lambda: is_in("cancelled"), 60, "the run ends when it is cancelled")
     store = Store(home)
     me = store.ensure_user()
     assert sorted(event.id for event in store.standing_feedback(me.id)) == sorted(given)

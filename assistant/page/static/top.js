@@ -88,7 +88,8 @@ export function mount({ element }) {
 }
 
 /** What the learner does, in one line. */
-export function statusWords({ state, phase, progress, minutes_left: left, new: fresh, learn_after: needed }) {
+export function statusWords({ state, paused, phase, progress, minutes_left: left, new: fresh, learn_after: needed }) {
+  if (state === "running" && paused) return t("Learning pauses after this step");
   if (state === "running") {
     const at = t("{phase}, {percent} %", { phase: t(PHASES[phase] ?? phase), percent: Math.round(progress * 100) });
     if (left === null || left === undefined) return at;

@@ -1,0 +1,54 @@
+"""Somebody who pauses learning: their update waits, also one that was under way, and nobody else's does."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+
+from data.home import Home
+from data.schema import migrate
+from data.store import Store
+from learner.worker import Learner
+from tests.launched import wait_for
+
+ENDED = "abstained"  # there is nothing to learn from
+
+
+def test_a_pause_leaves_the_update_that_is_under_way(home_with_model: Callable[[str], Home]) -> None:
+    home = home_with_model("home")
+    migrate(home)
+    store = Store(home)
+    user = store.ensure_user().id
+    run = store.queue_run(user, "manual")
+
+    def press_pause(phase: str, share: float) -> None:
+        store.update_settings(user, {"paused": True})
+
+    for _ in range(3):  # it is no failed attempt, however often
+        left = Learner(home, store, "embedded").run(run, press_pause, threading.Event())
+        assert (left.state, left.phase, left.progress, left.reason) == ("queued", "", 0.0, "")
+    learner = Learner(home, store, "embedded")
+    assert learner.learn_now(user, lambda *_: None).id == run.id  # asking for it ends the pause
+    assert store.run(user, run.id).state == ENDED and not store.settings(user)["paused"]
+    store.close()
+
+
+def test_whoever_paused_waits_and_others_do_not(home_with_model: Callable[[str], Home]) -> None:
+    home = home_with_model("home")
+    migrate(home)
+    store = Store(home)
+    resting, other = store.ensure_user().id, store.add_user("other", None).id
+    store.update_settings(resting, {"paused": True})
+    first, second = store.queue_run(resting, "manual"), store.queue_run(other, "manual")
+    stop = threading.Event()
+    serving = threading.Thread(target=Learner(home, Store(home), "embedded").serve, args=(stop,))
+    serving.start()
+    try:
+        wait_for(lambda: store.run(other, second.id).state == ENDED, 60, "the other's update ends")
+        assert store.run(resting, first.id).started_at is None
+        store.update_settings(resting, {"paused": False})
+        wait_for(lambda: store.run(resting, first.id).state == ENDED, 60, "the paused one's update begins")
+    finally:
+        stop.set()
+        serving.join()
+        store.close()
