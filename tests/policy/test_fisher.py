@@ -10,7 +10,7 @@ from data.types import Turn
 from learner.modeling import lora
 from learner.modeling.base import BaseModel
 from learner.policy.distance import kl_on
-from learner.policy.fisher import Fisher, Vector, conjugate_gradients, dot
+from learner.policy.fisher import PROBE_NATS, Fisher, Vector, conjugate_gradients, dot
 from learner.policy.sequences import SequenceBatch, batch_sequences
 
 TEMPERATURE = 0.7
@@ -87,6 +87,22 @@ def test_conjugate_gradients_by_a_matrix_that_is_written_down() -> None:
         found = solved(steps)
         assert float(found @ matrix @ found) == pytest.approx(1.0, rel=1e-6)
     assert np.isfinite(asked).all() and min(asked) > 0
+
+
+@pytest.mark.parametrize("probe", [1e-4, 0.1, 30.0])
+def test_a_probe_costs_about_what_it_should_however_far_the_first_one_went(probe: float) -> None:
+    matrix, right = dense()
+    asked: list[float] = []
+
+    def product(vector: Vector, length: float) -> Vector:
+        nats = 0.5 * length**2 * float(vector[0] @ matrix @ vector[0])
+        asked.append(nats / PROBE_NATS)
+        return [(matrix if asked[-1] < 5 else 0.5 * matrix.diagonal().diag()) @ vector[0]]  # too far, F is another
+
+    found = conjugate_gradients(product, lambda v: [2.0 * v[0]], [right], 3, probe)[0]
+    assert any(1 / 3 < share < 3 for share in asked[:2]) and max(asked[-3:]) < 5
+    expected = conjugate_gradients(lambda v, _: [matrix @ v[0]], lambda v: [2.0 * v[0]], [right], 3, 0.1)[0]
+    assert torch.allclose(found, expected)
 
 
 def test_conjugate_gradients_end_where_there_is_nothing_to_divide_by() -> None:
