@@ -68,7 +68,7 @@ class RehearsalConfig:
 class PPOConfig:
     """Source of each number: lm-hpd, unless a comment says otherwise."""
 
-    iterations: int = 10  # at most; the time budget usually ends it first
+    iterations: int = 30  # at most; the time budget usually ends it first
     prompts_per_iteration: int = 8
     replies_per_prompt: int = 6
     replies_trained: int = 2  # of each prompt's: the best and the worst; leave-one-out needs at least 2
@@ -141,8 +141,7 @@ class PracticeConfig:
     # Products of the Fisher information with a vector that the step's direction takes; 1 leaves it at rows and columns.
     fisher_products: int = 3
     fisher_replies: int = 24  # of the base, along which it is measured
-    # How far the first product looks, in weights: about a tenth of a nat, far beyond what bfloat16 rounds by.
-    probe: float = 5e-3
+    probe: float = 3e-3  # how far the first product looks, in weights; again where it costs too much or too little
     kl_prompts: int = 16  # prompts on which the distance is measured
 
 

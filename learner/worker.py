@@ -245,7 +245,7 @@ class Learner:
 
 
 class Stopped(BaseException):
-    """The update is to be left and to begin again later. Not an Exception: nothing on the way may take it for a failure."""
+    """The update is to be left, and to begin again later. Not an Exception: nothing on the way may take it for one."""
 
 
 class _StoreMonitor(Budgets):

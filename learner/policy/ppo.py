@@ -43,7 +43,7 @@ from learner.policy.advantages import (
     token_rewards,
     with_credit_of_whole,
 )
-from learner.policy.averaging import WeightAverage
+from learner.policy.averaging import WeightAverage, mean_of
 from learner.policy.critic import prefix_values
 from learner.policy.distance import scale_back
 from learner.policy.imitation import imitation_backward
@@ -84,8 +84,8 @@ def train_ppo(
     """Improve `adapter` in place until the iterations or the time are used up; returns each iteration's metrics.
 
     No iteration begins that would take longer than there is time: the first is expected to take `expected_s`.
-    The adapter ends as the mean of what it was after each iteration. Where the policies that spoke were on average
-    farther from the base than the KL target allows, its change is scaled back.
+    The adapter ends as the mean of what it was after each iteration (averaging.py). Where the policies that spoke were
+    in that mean farther from the base than the KL target allows, its change is scaled back.
     Raises LearningError where sampler and trainer disagree or a loss is not finite, and whatever the monitor raises.
     """
     config, prompts, demonstrations = settings.ppo, task.prompts, task.demonstrations
@@ -181,7 +181,7 @@ def train_ppo(
         average.apply()
         # KL is about a quadratic of the change, and so convex: a mean is no farther away than its parts are on average.
         # (What the last iteration made of it has not spoken yet; the gate measures what comes out.)
-        scale_back(base, adapter, sum(past["objective/kl"] for past in history) / len(history), config)
+        scale_back(base, adapter, mean_of([past["objective/kl"] for past in history]), config)
     return history
 
 

@@ -12,13 +12,13 @@ from learner.config import LearnerConfig
 from learner.modeling import lora
 from learner.modeling.base import BaseModel
 from learner.monitor import Unlimited
-from learner.policy.averaging import WeightAverage
+from learner.policy.averaging import WeightAverage, mean_of
 from learner.policy.ppo import train_ppo
 from learner.policy.task import Task
 from tests.policy.test_ppo import CONFIG, PROMPTS, many_words
 
 
-def test_the_mean_of_what_was_added() -> None:
+def test_the_mean_of_what_was_added_favours_the_later() -> None:
     weights = torch.nn.Parameter(torch.tensor([1.0, -2.0]))
     average = WeightAverage([weights])
     average.apply()
@@ -28,7 +28,8 @@ def test_the_mean_of_what_was_added() -> None:
             weights.copy_(torch.tensor(values))
         average.add()
     average.apply()
-    assert weights.tolist() == pytest.approx([2.0, 2.0])
+    assert weights.tolist() == pytest.approx([(2 + 2 * 4) / 6, (2 * 3 + 3 * 3) / 6])  # once, twice, three times
+    assert mean_of([2.0, 4.0, 0.0]) == pytest.approx(10 / 6) and mean_of([5.0]) == 5.0
 
 
 class Remembers(Unlimited):
@@ -49,4 +50,5 @@ def test_ppo_leaves_the_mean_of_its_iterations(policy: BaseModel) -> None:
     first, *_, last = seen.states
     assert len(seen.states) == 3 and any(not torch.equal(first[name], last[name]) for name in first)
     for name, value in policy.adapter_state("policy").items():
-        assert torch.allclose(value, torch.stack([state[name] for state in seen.states]).mean(0), atol=1e-7), name
+        once, twice, thrice = (state[name] for state in seen.states)
+        assert torch.allclose(value, (once + 2 * twice + 3 * thrice) / 6, atol=1e-7), name
