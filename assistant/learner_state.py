@@ -18,18 +18,8 @@ def learner_state(store: Store, user_id: str) -> dict[str, Any]:
     runs = store.list_runs(user_id, limit=1)
     run = runs[0] if runs and runs[0].state in ("queued", "running") else None
     new, needed = store.new_feedback_count(user_id), int(settings["learn_after"])
-    if run is not None and run.state == "running":
-        name = "running"
-    elif settings["paused"] and (run is not None or settings["learning"]):
-        name = "paused"
-    elif run is not None:
-        name = "waiting"
-    elif not settings["learning"]:
-        name = "off"
-    else:
-        name = "waiting" if new >= needed else "idle"
     return {
-        "state": name,
+        "state": state_name(settings, run, new),
         "phase": run.phase if run else "",
         "progress": run.progress if run else 0.0,
         "next": {
@@ -40,6 +30,19 @@ def learner_state(store: Store, user_id: str) -> dict[str, Any]:
         },
         "run": run.id if run else None,
     }
+
+
+def state_name(settings: Mapping[str, Any], run: LearningRun | None, new: int) -> str:
+    """`run`: the one that is queued or running, if any; `new`: pieces of feedback that no run has seen."""
+    if run is not None and run.state == "running":
+        return "running"
+    if settings["paused"] and (run is not None or settings["learning"]):
+        return "paused"
+    if run is not None:
+        return "waiting"
+    if not settings["learning"]:
+        return "off"
+    return "waiting" if new >= int(settings["learn_after"]) else "idle"
 
 
 def run_values(run: LearningRun, user_name: str) -> dict[str, Any]:

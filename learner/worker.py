@@ -153,12 +153,11 @@ class Learner:
             log.exception("run %s does not begin", run.id)
             return self._ended(run, "failed", f"{type(error).__name__}: {_one_line(error)}")
         log.info("run %s begins with %d observations", run.id, len(evidence.observations))
+        user_id = run.user_id
         try:
-
-            def resting() -> bool:
-                return stop.is_set() or self.is_paused(run.user_id)
-
-            monitor = _StoreMonitor(self.store, run.id, self.config(), on_progress, resting)
+            monitor = _StoreMonitor(
+                self.store, run.id, self.config(), on_progress, lambda: stop.is_set() or self.is_paused(user_id)
+            )
             ended = self._carry_out(run, evidence, monitor)
         except Cancelled:
             ended = self._ended(run, "cancelled", "Cancelled; nothing of it was kept.")
@@ -245,7 +244,10 @@ class Learner:
 
 
 class Stopped(BaseException):
-    """The update is to be left, and to begin again later. Not an Exception: nothing on the way may take it for one."""
+    """The update is to be left, and to begin again later.
+
+    Not an Exception: nothing on the way may take it for a failure.
+    """
 
 
 class _StoreMonitor(Budgets):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Any
 
+from assistant.learner_state import state_name
 from data.store import Store
 from data.types import LearningRun
 
@@ -42,14 +43,7 @@ def minutes_left(run: LearningRun, now: datetime) -> int | None:
 
 
 def _state(store: Store, settings: dict[str, Any], run: LearningRun | None, new: int) -> str:
-    if run is not None and run.state == "running":
-        return "running"
-    if settings["paused"] and (run is not None or settings["learning"]):
-        return "paused"
-    if run is not None:
-        return "waiting"
-    if not settings["learning"]:
-        return "off"
-    if store.lease_holder() is None:
-        return "away"
-    return "waiting" if new >= settings["learn_after"] else "idle"
+    """The learner's, or that nobody is there to begin what it waits for."""
+    name = state_name(settings, run, new)
+    away = run is None and name in ("waiting", "idle") and store.lease_holder() is None
+    return "away" if away else name

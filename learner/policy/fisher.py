@@ -101,13 +101,13 @@ def conjugate_gradients(
             break
         curved = product(along, length)
         curvature = dot(along, curved)
-        if not 0 < curvature < float("inf"):
-            break
-        nats = 0.5 * length**2 * curvature
-        if step == 0 and not 1 / PROBE_TOLERANCE < nats / PROBE_NATS < PROBE_TOLERANCE:
-            length *= (PROBE_NATS / nats) ** 0.5
+        off = 0.5 * length**2 * curvature / PROBE_NATS
+        if step == 0 and 0 < off < float("inf") and not 1 / PROBE_TOLERANCE < off < PROBE_TOLERANCE:
+            length /= off**0.5
             curved = product(along, length)
             curvature = dot(along, curved)
+        if not 0 < curvature < float("inf"):
+            break
         share = size / curvature
         solution = [a + share * b for a, b in zip(solution, along, strict=True)]
         rest = [a - share * b for a, b in zip(rest, curved, strict=True)]
