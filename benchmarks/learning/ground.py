@@ -30,6 +30,7 @@ SEED = 301  # of the reported people; tuning ones have another
 TUNING_SEED = 302
 OPPONENTS = 2  # base replies to a prompt that every arm's reply is compared with
 OF_N = 4  # further base replies, for best-of-n
+BASE_ASKED = 8  # base replies to an instruction of IFEval
 ROWS_AT_ONCE = 48
 CONTENT_EVERY = 3  # every third person cares for what a reply is about, which no feature sees
 
@@ -112,20 +113,23 @@ class Ground:
         return found[:8] if self.quick else found
 
     def followed(self, adapter: str | None) -> Array:
-        """(prompts of IFEval,) share of the instructions that one reply to each follows; the base is asked once."""
-        return self.followed_by_base if adapter is None else self._followed(adapter)
+        """(prompts of IFEval,) share of the instructions that one reply to each follows."""
+        return self.followed_by_base if adapter is None else self._followed(adapter, 0)
 
-    def _followed(self, adapter: str | None) -> Array:
+    def _followed(self, adapter: str | None, time: int) -> Array:
         settings = SamplingSettings()
         queries = [self.base.encode_chat((Turn("user", one.prompt),)) for one in self.instructed]
-        rollouts = sample_replies(self.base, adapter, queries, settings, range(len(queries)), max_rows=ROWS_AT_ONCE)
+        seeds = [1000 * time + i for i in range(len(queries))]
+        rollouts = sample_replies(self.base, adapter, queries, settings, seeds, max_rows=ROWS_AT_ONCE)
         return np.array([o.followed(r.reply.text) for o, r in zip(self.instructed, rollouts, strict=True)])
 
     @cached_property
     def followed_by_base(self) -> Array:
+        """The same of the base, the mean of several replies to each: everybody is compared with it, and one reply to
+        each was two points above what eight come to."""
         path = self.folder / "ifeval-base.json"
         if not path.exists():
-            write_whole(path, self._followed(None).tolist())
+            write_whole(path, np.mean([self._followed(None, time) for time in range(BASE_ASKED)], axis=0).tolist())
         return np.array(json.loads(path.read_text(encoding="utf-8")))
 
     def _kept(self, name: str, make: Callable[[], Said]) -> Said:
