@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks.learning.ifeval import Instructed, instructed
+from benchmarks.learning.ifeval import Instructed, instructed, share_followed
 from benchmarks.people.live import Reader, utilities
 from benchmarks.people.tastes import Measured, Person, draw_taste
 from benchmarks.replies import bank
@@ -100,12 +100,18 @@ class Ground:
         return self._sampled(adapter, seed, system)
 
     def _sampled(self, adapter: str | None, seed: int, system: str = "") -> Said:
+        replies = self._replies(self.prompts, adapter, seed, system)
+        return Said(replies, tuple(self.reader.senses(self.prompts, replies)))
+
+    def _replies(
+        self, prompts: Sequence[str], adapter: str | None, seed: int, system: str = ""
+    ) -> tuple[Reply, ...]:
+        """One reply to each prompt, at the chat's default settings; `seed` is of all of them together."""
         system_turn = (Turn("system", system),) if system else ()
-        queries = [self.base.encode_chat((*system_turn, Turn("user", prompt))) for prompt in self.prompts]
+        queries = [self.base.encode_chat((*system_turn, Turn("user", prompt))) for prompt in prompts]
         seeds = [1000 * seed + i for i in range(len(queries))]
         rollouts = sample_replies(self.base, adapter, queries, SamplingSettings(), seeds, max_rows=ROWS_AT_ONCE)
-        replies = tuple(r.reply for r in rollouts)
-        return Said(replies, tuple(self.reader.senses(self.prompts, replies)))
+        return tuple(r.reply for r in rollouts)
 
     @cached_property
     def instructed(self) -> list[Instructed]:
@@ -116,12 +122,9 @@ class Ground:
         """(prompts of IFEval,) share of the instructions that one reply to each follows."""
         return self.followed_by_base if adapter is None else self._followed(adapter, 0)
 
-    def _followed(self, adapter: str | None, time: int) -> Array:
-        settings = SamplingSettings()
-        queries = [self.base.encode_chat((Turn("user", one.prompt),)) for one in self.instructed]
-        seeds = [1000 * time + i for i in range(len(queries))]
-        rollouts = sample_replies(self.base, adapter, queries, settings, seeds, max_rows=ROWS_AT_ONCE)
-        return np.array([o.followed(r.reply.text) for o, r in zip(self.instructed, rollouts, strict=True)])
+    def _followed(self, adapter: str | None, seed: int) -> Array:
+        replies = self._replies([one.prompt for one in self.instructed], adapter, seed)
+        return np.array(share_followed(self.instructed, [reply.text for reply in replies]))
 
     @cached_property
     def followed_by_base(self) -> Array:
@@ -129,7 +132,7 @@ class Ground:
         each was two points above what eight come to."""
         path = self.folder / "ifeval-base.json"
         if not path.exists():
-            write_whole(path, np.mean([self._followed(None, time) for time in range(BASE_ASKED)], axis=0).tolist())
+            write_whole(path, np.mean([self._followed(None, seed) for seed in range(BASE_ASKED)], axis=0).tolist())
         return np.array(json.loads(path.read_text(encoding="utf-8")))
 
     def _kept(self, name: str, make: Callable[[], Said]) -> Said:
