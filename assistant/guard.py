@@ -24,13 +24,21 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from assistant.api_errors import error_response
 from assistant.auth import COOKIE, Auth
 from assistant.guard_bodies import BodyTooLarge, bounded, limit_of, whole
-from assistant.guard_page import CLOSED, PageSessions, sessions_named, with_our_errors
+from assistant.guard_page import (
+    GRADIO,
+    PageSessions,
+    is_closed,
+    names_a_file,
+    sessions_named,
+    with_our_errors,
+)
 from assistant.guard_rate import RateLimit
 from assistant.services import USER_KEY
 from data.types import User
 
 SAFE = ("GET", "HEAD", "OPTIONS")
 OPEN = ("/healthz", "/login", "/favicon.ico")  # these alone answer people who have not signed in
+BY_KEY = ("/v1/", "/metrics")
 NOT_JSON = ("/v1/profile/import",)  # takes a zip, too large to be read before it is passed on
 
 # Gradio's own scripts need inline and eval; what keeps chat text from running is that it never becomes HTML
@@ -103,7 +111,7 @@ class Guard:
     async def _pass_on(self, scope: Scope, headers: Headers, receive: Receive, send: Send) -> None:
         path, most = scope["path"], limit_of(scope["path"])
         too_large = error_response(413, f"The body is larger than the {most:,} bytes that are taken here.")
-        if not path.startswith(("/v1", "/gradio_api")):
+        if not path.startswith(("/v1", GRADIO)):
             send = with_our_errors(scope, receive, send)
         length = headers.get("content-length") or "0"
         if not length.isdecimal():
@@ -115,9 +123,13 @@ class Guard:
                 raise BodyTooLarge
             if scope["method"] not in SAFE and path not in NOT_JSON:
                 body, receive = await whole(receive, most)
-            if path.startswith("/gradio_api") and not self._own_sessions(scope, body):
-                await error_response(404, "There is no such session.")(scope, receive, send)
-                return
+            if path.startswith(GRADIO):
+                if not self._own_sessions(scope, body):
+                    await error_response(404, "There is no such session.")(scope, receive, send)
+                    return
+                if names_a_file(body):
+                    await error_response(400, "The page takes no files by path or address.")(scope, receive, send)
+                    return
             await bounded(self._app, scope, receive, send, most, too_large)
         except BodyTooLarge:
             await too_large(scope, receive, send)
@@ -147,7 +159,7 @@ class Guard:
             return error_response(
                 403, "Requests from other websites are not taken.", code="origin_not_allowed"
             )
-        if scope["path"].startswith(CLOSED):
+        if is_closed(scope["path"]):
             return error_response(404, f"There is no {scope['path']} here.")
         return _wrong_type(scope, headers)
 
@@ -164,7 +176,7 @@ class Guard:
     # --- who is asking? ---
 
     async def _person(self, scope: Scope, headers: Headers) -> tuple[User | None, Response | None]:
-        user, required = await anyio.to_thread.run_sync(self._recognise, headers)
+        user, required = await anyio.to_thread.run_sync(self._recognise, scope["path"], headers)
         if user is not None or scope["path"] in OPEN:
             return user, None
         if not required:
@@ -180,10 +192,13 @@ class Guard:
         code = "invalid_api_key" if given else "sign_in_required"
         return None, error_response(401, message, code=code, headers=challenge)
 
-    def _recognise(self, headers: Headers) -> tuple[User | None, bool]:
-        """The person by key, else by cookie, and whether there must be one."""
+    def _recognise(self, path: str, headers: Headers) -> tuple[User | None, bool]:
+        """The person by key, else by cookie, and whether there must be one.
+
+        Keys are for programs: the page, whose events make keys and accounts, is opened by signing in alone.
+        """
         scheme, _, key = headers.get("authorization", "").partition(" ")
-        if scheme.lower() == "bearer" and key.strip():
+        if scheme.lower() == "bearer" and key.strip() and path.startswith(BY_KEY):
             owner = self._auth.key_owner(key.strip())
             if owner is not None:
                 return owner, True

@@ -1,5 +1,5 @@
 """What the guard adds in front of Gradio: doors that the page does not need stay shut, one person's event
-stream is not another's, and a wrong address gets the same error as everywhere.
+stream is not another's, no request makes it read a file, and a wrong address gets the same error as everywhere.
 """
 
 from __future__ import annotations
@@ -7,6 +7,7 @@ from __future__ import annotations
 import json
 import threading
 from collections import OrderedDict
+from typing import Any
 from urllib.parse import parse_qs
 
 from starlette.datastructures import Headers
@@ -14,16 +15,24 @@ from starlette.types import Message, Receive, Scope, Send
 
 from assistant.api_errors import error_response
 
-# Gradio's doors that this page has no use for: files sent to it (a profile goes to /v1/profile/import),
-# fetching other addresses, editing the app, recordings, functions called without a known person, shared links,
-# its own documents and statistics.
-CLOSED = (
-    "/gradio_api/upload",
-    "/gradio_api/proxy=", "/gradio_api/vibe-", "/gradio_api/undo-vibe", "/gradio_api/component_server",
-    "/gradio_api/process_recording", "/gradio_api/deep_link", "/gradio_api/dev/", "/gradio_api/runs",
-    "/gradio_api/custom_component/", "/gradio_api/openapi.json", "/openapi.json", "/monitoring",
+GRADIO, HEARTBEAT = "/gradio_api", "/gradio_api/heartbeat/"
+# Of Gradio's doors those that the page uses: events, their streams, and what its client asks when it connects. All
+# others are shut: files sent to it or fetched from it (its `file=` also fetches any address on the internet), proxies,
+# editing the app, recordings, functions called by name, its own documents and statistics.
+DOORS = (
+    "/gradio_api/queue/join", "/gradio_api/queue/data", HEARTBEAT, "/gradio_api/cancel",
+    "/gradio_api/reset", "/gradio_api/app_id", "/gradio_api/info", "/gradio_api/startup-events",
+    "/gradio_api/theme.css",
 )  # fmt: skip
+CLOSED = ("/openapi.json", "/monitoring")  # elsewhere
+# In whatever is sent to an event or answered by one, Gradio takes this mark for a file: it reads the path that stands
+# beside it, or fetches the address.
+FILE_MARK = "gradio.FileData"
 MAX_SESSIONS = 10_000
+
+
+def is_closed(path: str) -> bool:
+    return path.startswith(CLOSED) or (path.startswith(GRADIO) and not path.startswith(DOORS))
 
 
 class PageSessions:
@@ -46,16 +55,24 @@ def sessions_named(scope: Scope, body: bytes = b"") -> set[str]:
     """Every session hash that a request names: in its address, its query, its JSON body."""
     path: str = scope["path"]
     named = set(parse_qs(scope.get("query_string", b"").decode("latin-1")).get("session_hash", []))
-    for prefix in ("/gradio_api/heartbeat/", "/gradio_api/stream/"):
-        if path.startswith(prefix):
-            named.add(path.removeprefix(prefix).partition("/")[0])
-    try:
-        value = json.loads(body) if body else None
-    except ValueError:
-        value = None
+    if path.startswith(HEARTBEAT):
+        named.add(path.removeprefix(HEARTBEAT).partition("/")[0])
+    value = _json(body)
     if isinstance(value, dict) and isinstance(value.get("session_hash"), str):
         named.add(value["session_hash"])
     return named
+
+
+def names_a_file(body: bytes) -> bool:
+    """Whether Gradio would take something in a request's JSON body for a file of the server's. The page sends none."""
+    return FILE_MARK in json.dumps(_json(body))  # parsed first: the mark may be written with escapes
+
+
+def _json(body: bytes) -> Any:
+    try:
+        return json.loads(body) if body else None
+    except (ValueError, RecursionError):
+        return None
 
 
 def with_our_errors(scope: Scope, receive: Receive, send: Send) -> Send:

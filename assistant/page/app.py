@@ -23,6 +23,8 @@ from assistant.page.turns import Turns
 from assistant.page.view import empty_view
 from assistant.services import Services
 
+# Gradio keeps the last value of everything on a page, a whole conversation, until so many others were opened.
+OPEN_PAGES = 64
 AT_ONCE = 32  # events of one kind that may run side by side: people do not wait for one another
 # The colours chosen in Settings hold from the start; Gradio itself knows only the system's, and sets its
 # class more than once while it loads.
@@ -88,6 +90,7 @@ def build_page(services: Services) -> gr.Blocks:
             build_profile(services)
             build_settings(services, page)
         _wire_chat(services, page, address, side, conversation, turn)
+    page.state_session_capacity = OPEN_PAGES
     page.queue(default_concurrency_limit=AT_ONCE, max_size=None)
     return page
 

@@ -16,6 +16,7 @@ from typing import Any
 
 import gradio as gr
 from fastapi import FastAPI
+from gradio_client.utils import is_file_obj_with_meta, traverse
 from starlette.staticfiles import StaticFiles
 from starlette.types import Scope
 
@@ -57,7 +58,7 @@ def make_panel(module: str, events: Sequence[str], value: Any = None, **kwargs: 
         ".then(([panel, module]) => panel.mountPanel(module, {element, trigger, props, watch, events}))"
         '.catch((e) => { element.textContent = "This page could not be drawn: " + e; });'
     )
-    return gr.HTML(
+    panel = gr.HTML(
         value,
         html_template="",
         css_template="",
@@ -67,3 +68,11 @@ def make_panel(module: str, events: Sequence[str], value: Any = None, **kwargs: 
         padding=False,
         **kwargs,
     )
+    panel.postprocess = without_files  # type: ignore[method-assign]
+    return panel
+
+
+def without_files(value: Any) -> Any:
+    """A view in which nothing is a file. Gradio copies what looks like one into a folder that it serves, or fetches its
+    address; no view of ours has files, so that such a thing can only come from outside (an imported report, say)."""
+    return traverse(value, lambda _: None, is_file_obj_with_meta)

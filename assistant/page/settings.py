@@ -139,7 +139,8 @@ class Account:
             found = act(person, asked)
         except AttuneError as error:
             found = {"error": str(error)}
-        return {**self._view(person), **found, "nonce": asked.get("nonce")}
+        nonce = asked.get("nonce")  # the page counts with it; nothing else that was sent goes back
+        return {**self._view(person), **found, "nonce": nonce if isinstance(nonce, int) else None}
 
     def _view(self, person: User) -> View:
         return {

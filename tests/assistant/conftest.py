@@ -81,6 +81,24 @@ def add_person(store: Store, name: str) -> str:
     return key
 
 
+@contextmanager
+def sign_in(running: Running, name: str) -> Iterator[httpx.Client]:
+    """A browser's client, signed in as somebody of `add_person`."""
+    with running.client(Origin=running.address) as client:
+        answer = client.post("/login", data={"name": name, "password": f"{name}'s password", "next": "/"})
+        assert answer.status_code == 303, answer.text
+        yield client
+
+
+@pytest.fixture(scope="module")
+def with_page(
+    base_model: BaseModel, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[tuple[Running, str, str]]:
+    """A server with the page and two accounts; the keys of Ann and Bob."""
+    with serving(tmp_path_factory.mktemp("page"), base_model, page=True) as running:
+        yield running, add_person(running.store, "ann"), add_person(running.store, "bob")
+
+
 @pytest.fixture(scope="module")
 def accounts(
     base_model: BaseModel, tmp_path_factory: pytest.TempPathFactory

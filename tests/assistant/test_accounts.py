@@ -7,27 +7,16 @@ import logging
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-import httpx
 import pytest
 
 from assistant.auth import ATTEMPTS, hash_password, new_api_key
 from data.home import CHECKOUT
 from data.ids import as_text
 from learner.modeling.base import BaseModel
-from tests.assistant.conftest import Running, add_person, serving
-
-
-@contextmanager
-def sign_in(running: Running, name: str) -> Iterator[httpx.Client]:
-    with running.client(Origin=running.address) as client:
-        answer = client.post("/login", data={"name": name, "password": f"{name}'s password", "next": "/"})
-        assert answer.status_code == 303, answer.text
-        yield client
+from tests.assistant.conftest import Running, add_person, serving, sign_in
 
 
 def test_signing_out_everywhere_ends_every_sign_in_of_that_person_alone(

@@ -12,8 +12,7 @@ from typing import Any
 import httpx
 import pytest
 
-from learner.modeling.base import BaseModel
-from tests.assistant.conftest import Running, add_person, serving
+from tests.assistant.conftest import Running, sign_in
 
 QUESTION: dict[str, Any] = {"messages": [{"role": "user", "content": "Say pangolin."}], "max_tokens": 4}
 # What one may read without an id; none of it may hold anything of another person's.
@@ -142,7 +141,6 @@ def all_of(client: httpx.Client, operations: list[tuple[str, str]], hers: Ann) -
         ("GET", "/gradio_api/queue/data?session_hash=annspage"),
         ("GET", "/gradio_api/heartbeat/annspage"),
         ("POST", "/gradio_api/queue/join"),
-        ("POST", "/gradio_api/run/predict"),
         ("POST", "/gradio_api/cancel"),
         ("POST", "/gradio_api/reset"),
     ],
@@ -150,19 +148,12 @@ def all_of(client: httpx.Client, operations: list[tuple[str, str]], hers: Ann) -
 def test_one_persons_page_events_are_closed_to_another(
     with_page: tuple[Running, str, str], method: str, path: str
 ) -> None:
-    running, ann_key, bob_key = with_page
+    running, _, _ = with_page
     event = (
         {"data": [], "fn_index": 0, "session_hash": "annspage", "event_id": "x"} if method == "POST" else None
     )
-    with running.client(ann_key) as ann, running.client(bob_key) as bob:
+    with sign_in(running, "ann") as ann, sign_in(running, "bob") as bob:
         assert ann.post("/gradio_api/queue/join", json={"session_hash": "annspage"}).status_code != 404
         answer = bob.request(method, path, json=event, timeout=10)  # an open heartbeat would never end
         assert answer.status_code == 404
         assert answer.json()["error"]["message"] == "There is no such session."
-
-
-@pytest.fixture(scope="module")
-def with_page(base_model: BaseModel, tmp_path_factory: pytest.TempPathFactory) -> Any:
-    """A server with the page and two accounts."""
-    with serving(tmp_path_factory.mktemp("page"), base_model, page=True) as running:
-        yield running, add_person(running.store, "ann"), add_person(running.store, "bob")
