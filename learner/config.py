@@ -218,7 +218,8 @@ class LearnerConfig:
     dpo: DPOConfig = field(default_factory=DPOConfig)
     gate: GateConfig = field(default_factory=GateConfig)
     neural: NeuralRewardConfig = field(default_factory=NeuralRewardConfig)
-    start_from: Literal["base", "live"] = "base"  # base: a retracted rating is truly gone from the next version
+    # base: a retracted rating is truly gone from the next version. live: an update goes on where the last one ended.
+    start_from: Literal["base", "live"] = "base"
     base_replies: int = 2  # base replies a prompt on which features are centred
     budget_minutes: float = 10.0  # of warm start and PPO
     context_tokens: int = 512  # of a conversation, in rollouts and demonstrations; its oldest turns are dropped
@@ -239,6 +240,8 @@ POSITIVE = frozenset({
     "fisher_replies", "probe", "beta", "base_replies", "posterior_draws", "confidence", "budget_minutes",
     "gate_minutes", "max_importance_weight", "demonstration_half_life",
 })  # fmt: skip
+# The best and the worst reply are two; a demonstration is held out and another trained on.
+AT_LEAST = {"practice.replies": 2, "gate.prompts": 1, "warm_start.min_demonstrations": 2}
 
 
 def with_overrides(config: T, overrides: Mapping[str, Any]) -> T:
@@ -286,6 +289,9 @@ def checked(config: LearnerConfig) -> LearnerConfig:
         positive = name.rpartition(".")[2] in POSITIVE
         if not math.isfinite(value) or value < 0 or (positive and value == 0):
             raise Invalid(f"The learner setting {name} is {'above' if positive else 'at least'} 0, not {value}.", name)
+    for name, least in AT_LEAST.items():
+        if (value := named_values(config)[name]) < least:
+            raise Invalid(f"The learner setting {name} is at least {least}, not {value}.", name)
     ppo = config.ppo
     if not 2 <= ppo.replies_trained <= ppo.replies_per_prompt:
         raise Invalid(

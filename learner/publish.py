@@ -1,7 +1,7 @@
 """Publication of a version: its files first, whole and on disk, then one row that makes them true.
 
 A folder without a row is garbage of a learner that died in between; `data.profile.sweep` removes it later. Weights of
-rejected versions are not kept, and of the accepted ones only the newest few and whatever is live.
+rejected versions are not kept, and of the accepted ones only the newest few, and whatever is live with its parent.
 """
 
 from __future__ import annotations
@@ -89,11 +89,14 @@ def publish(
 
 
 def drop_old_weights(home: Home, store: Store, user_id: str) -> None:
-    """Keep the weights of the newest accepted versions and of the live one."""
+    """Keep the weights of the newest accepted versions, of the live one, and of its parent: while the live one is
+    watched, comparisons hold replies of both, and the parent comes back where it is preferred."""
     live = store.live_version(user_id)
-    held = [v.number for v in store.versions(user_id) if v.status == "accepted" and v.has_weights]
+    versions = store.versions(user_id)
+    needed = {live, *(v.parent for v in versions if v.number == live)}
+    held = [v.number for v in versions if v.status == "accepted" and v.has_weights]
     for number in held[:-KEPT_VERSIONS]:
-        if number != live:
+        if number not in needed:
             store.drop_weights(user_id, number)
             _remove(home, user_id, number)
 

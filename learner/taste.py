@@ -90,6 +90,8 @@ class PersonalReward:
         self._utility = utility
         contexts = {context_key(o.context): o.context for o in snapshot.evidence.observations}
         said = [(context, r) for key, context in contexts.items() for r in snapshot.base_replies.get(key, ())]
+        if not said:  # every message was too long for the base to be asked: the rated replies give the scale
+            said = [(o.context, reply) for o in snapshot.evidence.observations for reply in o.replies]
         utilities = utility(*zip(*said, strict=True))
         self._mean, self._sd = float(utilities.mean()), max(float(utilities.std()), 1e-6)
 

@@ -11,7 +11,7 @@ from data.preferences import demonstrations
 from data.prompts import context_key, general_prompts
 from data.quality import preferred
 from data.types import Reply
-from learner.config import LearnerConfig
+from learner.config import LearnerConfig, LoraSettings
 from learner.evaluation.metrics import NeutralText
 from learner.modeling import lora
 from learner.modeling.base import BaseModel
@@ -33,6 +33,11 @@ class Trained:
     warm_steps: int
 
 
+def begins_with(snapshot: Snapshot, config: LearnerConfig) -> tuple[lora.State, LoraSettings] | None:
+    """The live adapter, where the update goes on from it; None where it begins at the base."""
+    return snapshot.live if config.start_from == "live" else None
+
+
 def improve(
     adapter: str,
     snapshot: Snapshot,
@@ -45,15 +50,19 @@ def improve(
 ) -> Trained:
     """Stages 3 and 4: train `adapter` in place, on demonstrations and then against `reward`.
 
+    One that begins as the live version has its warm start behind it, and PPO's first step on the base's replies too.
     Raises LearningError where the adapter is afterwards what it was before.
     """
     monitor.seconds_left("learning")  # the budget of both begins here
     before = lora.state_sha256(base.adapter_state(adapter))
     shown = short_demonstrations(snapshot, base, config)
-    prompts = rollout_prompts(snapshot, base, config)
+    goes_on = begins_with(snapshot, config) is not None
+    seed = config.seed + (snapshot.live_version if goes_on else 0)  # or the same prompts would come first again
+    prompts = rollout_prompts(snapshot, base, config, seed)
     said = said_by_base(snapshot, prompts, config)
+    enough_shown = config.warm_start.enabled and len(shown) >= config.warm_start.min_demonstrations
     warm: WarmStartResult | None = None
-    if config.warm_start.enabled and len(shown) >= config.warm_start.min_demonstrations:
+    if enough_shown and not goes_on:
         warm = warm_start(base, adapter, shown, prompts, config.warm_start, config.ppo, monitor, config.seed)
     report["warm_start"] = (asdict(warm) if warm else {"steps": 0}) | {"demonstrations": len(shown)}
     rehearsal = Rehearsal(base, adapter, config.rehearsal, said)
@@ -68,11 +77,12 @@ def improve(
         prompts=[*prompts[len(said) :], *prompts[: len(said)]],
         reward=reward,
         prefix_reward=prefix_reward,
-        demonstrations=demonstration_batch(base, shown) if warm_steps else None,
+        demonstrations=demonstration_batch(base, shown) if warm_steps or (enough_shown and goes_on) else None,
         pairs=short_pairs(snapshot, base, config),
         said=said,
+        goes_on=goes_on,
     )
-    history = ALGORITHMS[config.algorithm](base, adapter, task, config, monitor, config.seed)
+    history = ALGORITHMS[config.algorithm](base, adapter, task, config, monitor, seed)
     if lora.state_sha256(base.adapter_state(adapter)) == before:
         raise LearningError("The update left the adapter as it was; nothing was learnt.")
     report["rehearsal"] = asdict(rehearsal.hold(lambda share: monitor.report("rehearsal", share, {})))
@@ -137,9 +147,9 @@ def short_pairs(snapshot: Snapshot, base: BaseModel, config: LearnerConfig) -> l
     return found
 
 
-def rollout_prompts(snapshot: Snapshot, base: BaseModel, config: LearnerConfig) -> list[Context]:
-    """The person's own prompts (of the training side) among general ones, in a fixed order."""
-    shuffle = random.Random(config.seed).shuffle
+def rollout_prompts(snapshot: Snapshot, base: BaseModel, config: LearnerConfig, seed: int) -> list[Context]:
+    """The person's own prompts (of the training side) among general ones, in an order by `seed`."""
+    shuffle = random.Random(seed).shuffle
     own = {context_key(o.context): o.context for o in snapshot.evidence.observations if not o.held_out}
     cut = [within(base, context, config.context_tokens) for context in own.values()]
     own_contexts: list[Context] = [context for context in cut if context is not None]

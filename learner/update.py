@@ -26,7 +26,7 @@ from learner.reward import neural
 from learner.reward.model import RewardModel
 from learner.snapshot import Snapshot
 from learner.taste import understand
-from learner.training import improve
+from learner.training import begins_with, improve
 
 CANDIDATE = "candidate"  # name of the adapter while the update runs
 ADAPTERS = (CANDIDATE, LIVE, neural.ADAPTER)
@@ -67,7 +67,7 @@ def _update(snapshot: Snapshot, base: BaseModel, config: LearnerConfig, monitor:
     assert taste.reward is not None and taste.judge is not None
 
     # 3. and 4. warm start, policy optimisation
-    start = snapshot.live if config.start_from == "live" and snapshot.live else None
+    start = begins_with(snapshot, config)
     settings = replace(config.lora, rank=start[1].rank, alpha=start[1].alpha) if start else config.lora
     base.add_adapter(CANDIDATE, settings, start[0] if start else None, config.seed)
     trained = improve(CANDIDATE, snapshot, taste.reward, taste.prefix_reward, base, config, monitor, report)

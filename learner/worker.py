@@ -72,15 +72,14 @@ class Learner:
                 return
         try:
             with _Heartbeat(self.store, self.owner):
-                self.take_over()
                 while not stop.is_set():
+                    self.take_over()
                     self.queue_due()
                     runs = (run for run in self.store.queued_runs() if not self.is_paused(run.user_id))
                     run = next(runs, None)
                     if run is not None:
                         self.run(run, lambda phase, share: None, stop)
-                    else:
-                        stop.wait(POLL_S)
+                    stop.wait(POLL_S)
         finally:
             self.store.release_lease(self.owner)
 
@@ -94,7 +93,8 @@ class Learner:
         return self.store.acquire_lease(self.owner, LEASE_TTL_S)
 
     def take_over(self) -> None:
-        """What a dead predecessor left: its runs are queued again (once)."""
+        """Runs that nobody carries out, left by a dead predecessor or an end that could not be stored: they are queued
+        again (once)."""
         for run in self.store.fail_orphaned_runs("The learner stopped in the middle of this update, twice."):
             log.warning("run %s was left by a learner that stopped; it is now %s", run.id, run.state)
 
@@ -144,6 +144,12 @@ class Learner:
     def run(self, run: LearningRun, on_progress: Callable[[str, float], None], stop: threading.Event) -> LearningRun:
         """Carry a queued run to its end; whatever goes wrong becomes the run's state and reason."""
         try:
+            return self._run(run, on_progress, stop)
+        finally:
+            memory.give_back()  # here, where nothing of the run is left: not its snapshot, not the frames of its error
+
+    def _run(self, run: LearningRun, on_progress: Callable[[str, float], None], stop: threading.Event) -> LearningRun:
+        try:
             evidence = load_evidence(self.store, run.user_id)
             run = self.store.start_run(run.id, evidence.watermark)
         except AttuneError as error:  # cancelled in this very moment, or a reset took its feedback away
@@ -169,7 +175,7 @@ class Learner:
             ended = self._ended(run, "cancelled", _one_line(error))
             self._queue_again(run)
         except (AttuneError, LearningError, OSError) as error:
-            log.error("run %s failed: %s", run.id, error)
+            log.error("run %s failed: %s", run.id, _one_line(error))
             state: RunState = "cancelled" if self.store.cancel_requested(run.id) else "failed"
             ended = self._ended(run, state, _one_line(error))
         except Exception as error:
@@ -179,10 +185,12 @@ class Learner:
         return ended
 
     def _ended(self, run: LearningRun, state: RunState, reason: str) -> LearningRun:
-        """The run as it ended; one that has ended already, or went with its person, is left as it is."""
+        """The run as it ended; one that has ended already, or went with its person, is left as it is. Where that cannot
+        be stored (a full disk), it stays as it was, and `take_over` begins it again when it can be."""
         try:
             return self.store.finish_run(run.id, state, reason=reason)
-        except AttuneError:
+        except AttuneError as error:
+            log.warning("run %s: that it ended (%s) is not stored: %s", run.id, state, error)
             return replace(run, state=state, reason=reason)
 
     def _queue_again(self, run: LearningRun) -> None:
@@ -207,8 +215,6 @@ class Learner:
             return self._record(run, snapshot, candidate, base)
         finally:
             self.interruptible = False
-            del base
-            memory.give_back()
 
     def snapshot(
         self, run: LearningRun, evidence: Evidence, base: BaseModel, config: LearnerConfig, monitor: Monitor

@@ -75,7 +75,8 @@ def state_sha256(state: State) -> str:
 
 def scaled(state: State, share: float) -> State:
     """The adapter whose change of every layer, B A x, is `share` of this one's."""
-    return {key: value * share if ".lora_B." in key else value for key, value in state.items()}
+    # + 0.0: a share of 0 leaves 0 and not -0, which is another value to a hash
+    return {key: value * share + 0.0 if ".lora_B." in key else value for key, value in state.items()}
 
 
 def share_for(wanted: float, found: float) -> float:

@@ -58,10 +58,18 @@ STEP_MINIBATCHES = 4  # as much progress as the step is worth
 def train_ppo_from_base(
     base: BaseModel, adapter: str, task: Task, config: LearnerConfig, monitor: Monitor, seed: int
 ) -> History:
-    """`practise`, where the base's replies are given, then on-policy iterations as long as there is time."""
+    """`practise`, where the base's replies are given, then on-policy iterations as long as there is time.
+
+    A policy that was trained before is not the base: it learns from what it says itself, and the base's replies tell
+    only what a missing end is to cost.
+    """
     ppo = config.ppo
     if not task.said:
         return train_ppo(base, adapter, task, config, monitor, seed)
+    if task.goes_on:
+        _, found = choose_replies(base, task, config)
+        ppo = replace(ppo, missing_eos_penalty=found["practice/missing_eos_penalty"])
+        return train_ppo(base, adapter, task, replace(config, ppo=ppo), monitor, seed)
     first = practise(base, adapter, task, config, monitor, seed)
     # A round of replies, and per reply an epoch that takes about as long as the first step's gradient.
     rows = ppo.prompts_per_iteration * ppo.replies_trained * ppo.epochs
@@ -133,9 +141,7 @@ def practise(
         config.probe,
         go_on,
     )
-    kept = 1.0  # a live version that the update began with is no warm start
-    if settings.start_from == "base":
-        kept = share_of_warm_start(base, adapter, begun, gradient, halves, batches, settings)
+    kept = share_of_warm_start(base, adapter, begun, gradient, halves, batches, settings)
     metrics["practice/warm_start_kept"] = kept
     base.set_adapter_state(adapter, lora.scaled(begun, kept))
     if any(bool(part.any()) for part in direction):

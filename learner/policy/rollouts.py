@@ -9,7 +9,7 @@ from functools import partial
 from data.types import Reply
 from learner.config import PPOConfig
 from learner.modeling.base import BaseModel
-from learner.modeling.decode import Decoder, SamplingSettings
+from learner.modeling.decode import Decoder, ReadFailed, SamplingSettings, Token
 from learner.policy.micro_batches import MicroBatch
 
 
@@ -50,6 +50,7 @@ def _sample_replies(
     seeds: Sequence[int],
     max_rows: int,
 ) -> list[Rollout]:
+    """Raises what went wrong where it went wrong: whoever halves the rows has to see that memory ran out."""
     decoder = Decoder(base)
     waiting = list(range(len(queries)))
     index_of: dict[int, int] = {}
@@ -67,7 +68,7 @@ def _sample_replies(
                 [adapter] * len(joining),
             )
             index_of.update(zip(handles, joining, strict=True))
-        for token in decoder.step():
+        for token in _step(decoder):
             i = index_of[token.row]
             tokens[i].append(token.token_id)
             logprobs[i].append(token.logprob)
@@ -82,3 +83,11 @@ def _sample_replies(
         )
         for i, query in enumerate(queries)
     ]
+
+
+def _step(decoder: Decoder) -> list[Token]:
+    try:
+        drawn: list[Token] = decoder.step()  # inference_mode hides its type
+        return drawn
+    except ReadFailed as failed:  # the rows of a rollout are nobody's conversation: they begin again together
+        raise failed.cause from None

@@ -25,7 +25,8 @@ class LearningError(RuntimeError):
 class Task:
     """`prompts` are used in the given order, again and again. An algorithm takes what it needs and leaves the rest:
     PPO and REINFORCE sample replies and score them, DPO learns from the pairs alone. `prefix_reward` scores beginnings
-    of replies; None where that would be too slow. `said`: prompts with equally many replies of the base to each."""
+    of replies; None where that would be too slow. `said`: prompts with equally many replies of the base to each.
+    `goes_on`: the adapter begins as a version that was trained before."""
 
     prompts: Sequence[Context]
     reward: Reward
@@ -33,3 +34,4 @@ class Task:
     demonstrations: SequenceBatch | None = None
     pairs: Sequence[Pair] = ()
     said: Sequence[tuple[Context, Sequence[Reply]]] = ()
+    goes_on: bool = False

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -11,7 +13,7 @@ from data.adapter_files import CARD, adapter_sha256
 from data.errors import Conflict, TakenBack
 from data.home import Home
 from data.store import Store
-from data.types import FeedbackUse, LearningRun
+from data.types import AdapterVersion, FeedbackUse, LearningRun
 from learner.config import LoraSettings
 from learner.modeling.base import BaseModel
 from learner.publish import KEPT_VERSIONS, publish
@@ -126,3 +128,40 @@ def test_only_the_newest_weights_and_the_live_ones_are_kept(update: Update) -> N
     kept = [v.number for v in update.store.versions(update.user) if v.has_weights]
     assert kept == list(range(3, KEPT_VERSIONS + 3))
     assert update.store.verify() == []
+
+
+def test_what_automatic_rollback_goes_back_to_is_kept(update: Update) -> None:
+    """A version is watched beside its parent, however many others were accepted between the two."""
+    for parent in range(KEPT_VERSIONS + 1):
+        update.publish(update.begin(), parent)
+    update.store.publish(update.user, 2, "rollback")
+    update.publish(update.begin(), parent=2)
+    held = [version.number for version in update.store.versions(update.user) if version.has_weights]
+    assert held == [2, *range(3, KEPT_VERSIONS + 3)]
+    assert update.home.adapter_dir(update.user, 2).is_dir() and update.store.verify() == []
+
+
+def test_a_learner_that_dies_between_the_files_and_their_row_publishes_nothing(
+    update: Update, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    record = update.store.record_version
+
+    def dying(*arguments: Any, put_files: Callable[[int], None], **more: Any) -> AdapterVersion:
+        def put_and_die(number: int) -> None:
+            put_files(number)
+            raise KeyboardInterrupt
+
+        return record(*arguments, put_files=put_and_die, **more)
+
+    run = update.begin()
+    with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
+        patched.setattr(update.store, "record_version", dying)
+        update.publish(run)
+    assert update.store.versions(update.user) == [] and update.store.live_version(update.user) == 0
+    assert update.store.run(update.user, run.id).state == "running" and update.files() != []
+    key = next(iter(update.weights))
+    update.weights = {**update.weights, key: update.weights[key] + 1}
+    update.publish(run)  # the same number, over what was left there
+    version = update.store.version(update.user, 1)
+    assert version.sha256 == adapter_sha256(update.home.adapter_dir(update.user, 1))
+    assert update.store.live_version(update.user) == 1 and update.store.verify() == []

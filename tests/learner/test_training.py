@@ -70,3 +70,10 @@ def test_one_that_does_not_stays_as_it_is(disturbed: BaseModel) -> None:
     rise = max(NeutralText(disturbed).perplexity_increases("disturbed"))
     assert leave_room(disturbed, "disturbed", 2 * rise) == 1.0
     assert lora.state_sha256(disturbed.adapter_state("disturbed")) == before
+
+
+def test_a_change_of_which_nothing_is_left_is_none() -> None:
+    """Whether an update changed anything is told by a hash, to which -0 is not 0."""
+    state = {"q.lora_A.weight": torch.ones(1, 2), "q.lora_B.weight": torch.tensor([[-1.0], [2.0]])}
+    new = {**state, "q.lora_B.weight": torch.zeros(2, 1)}
+    assert lora.state_sha256(lora.scaled(state, 0.0)) == lora.state_sha256(new)

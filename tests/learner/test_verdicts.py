@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
+import numpy as np
 import pytest
+import torch
 
+from data.types import Reply
 from learner.config import LearnerConfig, with_overrides
 from learner.modeling.base import BaseModel
 from learner.monitor import Unlimited
+from learner.policy.task import Context
 from learner.snapshot import Snapshot
+from learner.taste import PersonalReward
 from learner.update import CANDIDATE, update
 from tests.learner.test_muted import BASE_REPLIES, edits_out_emoji
 
@@ -40,3 +46,41 @@ def test_each_question_refuses_and_says_why(
     assert (found.verdict, word in found.reason) == (verdict, True), found.reason
     assert found.weights is not None  # a refused one is kept beside its report
     assert CANDIDATE not in tiny_base.adapter_names()
+
+
+def base_says(
+    contexts: Mapping[str, Context], count: int, phase: str, reserve_s: float = 0.0
+) -> dict[str, Sequence[Reply]]:
+    return {key: [Reply(text) for text in ("Yes.", "No, never!", "Perhaps so.", "Why?")][:count] for key in contexts}
+
+
+@pytest.mark.parametrize("start_from", ["base", "live"])
+def test_an_update_begins_at_the_base_or_goes_on_from_the_live_version(tiny_base: BaseModel, start_from: str) -> None:
+    ppo = {**QUICK, "algorithm": "ppo", "practice.prompts": 4, "practice.replies": 4, "practice.kl_prompts": 2}
+    config = with_overrides(LearnerConfig(), {**ppo, "ppo.learning_rate": 1e-6})
+    snapshot = Snapshot(edits_out_emoji(), BASE_REPLIES, base_says)
+    first = update(snapshot, tiny_base, config, Unlimited())
+    assert first.weights is not None and "practice/gap" in first.report["ppo"]["first"]
+    live = {key: value + 0.01 * ("lora_B" in key) for key, value in first.weights.items()}
+    snapshot = replace(snapshot, live=(live, first.lora_settings), live_version=1)
+    second = update(snapshot, tiny_base, replace(config, start_from=start_from), Unlimited())
+    assert second.weights is not None
+    apart = max(float((second.weights[key] - live[key]).abs().max()) for key in live)
+    if start_from == "live":  # all of what was learnt is there; a step of such a learning rate is hardly one
+        assert 0 < apart < 1e-4 and second.report["warm_start"]["steps"] == 0
+        assert "practice/gap" not in second.report["ppo"]["first"]
+    else:
+        assert apart == pytest.approx(0.01, rel=0.1)
+        assert all(torch.allclose(second.weights[key], first.weights[key], atol=1e-4) for key in live)
+
+
+def test_rewards_have_a_scale_where_the_base_could_not_be_asked() -> None:
+    """Somebody whose every message is longer than what it is given of a conversation."""
+    evidence = edits_out_emoji()
+    replies = [reply for observation in evidence.observations for reply in observation.replies]
+
+    def letters(contexts: Sequence[Context], replies: Sequence[Reply]) -> np.ndarray:
+        return np.array([float(len(reply.text)) for reply in replies])
+
+    scores = PersonalReward(letters, Snapshot(evidence, {}))([()] * len(replies), replies)
+    assert scores.mean() == pytest.approx(0, abs=1e-9) and scores.std() == pytest.approx(1)

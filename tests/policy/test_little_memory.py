@@ -12,7 +12,8 @@ import torch
 from data.types import Reply, Turn
 from learner.config import DPOConfig, LearnerConfig, PPOConfig, PracticeConfig, WarmStartConfig
 from learner.modeling.base import BaseModel
-from learner.modeling.decode import Decoder, SamplingSettings
+from learner.modeling.decode import SamplingSettings
+from learner.modeling.fused_rows import FusedRows
 from learner.monitor import Unlimited
 from learner.policy import sequences
 from learner.policy.distance import sampled_kl
@@ -61,7 +62,7 @@ STAGES: Mapping[str, Callable[[BaseModel], Any]] = {
 @pytest.fixture
 def little_memory(monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
     """Called, it leaves room for FITS rows at once: more of them are an error, as on a full GPU."""
-    read, add = sequences.response_states, Decoder.add
+    compute, read = sequences.response_states, FusedRows.read
 
     def full(rows: int) -> None:
         if rows > FITS:
@@ -69,15 +70,15 @@ def little_memory(monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
 
     def response_states(base: BaseModel, batch: SequenceBatch) -> torch.Tensor:
         full(len(batch.input_ids))
-        return read(base, batch)
+        return compute(base, batch)
 
-    def added(self: Decoder, prompts: Sequence[list[int]], *rest: Any) -> list[int]:
-        full(self.active + len(prompts))
-        return add(self, prompts, *rest)
+    def read_prompts(self: FusedRows) -> None:
+        full(len(self._rows))  # their keys and values are made room for
+        read(self)
 
     def begin() -> None:
         monkeypatch.setattr(sequences, "response_states", response_states)
-        monkeypatch.setattr(Decoder, "add", added)
+        monkeypatch.setattr(FusedRows, "read", read_prompts)
 
     return begin
 
