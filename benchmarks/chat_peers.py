@@ -46,9 +46,9 @@ def speed(prompt):
     return tokens / (time.perf_counter() - started)
 words = lambda n: llm.tokenize(("the tale of ships and of the sea " * n).encode())[:n]
 speed(words(50))
-figures = {"llama_cpp_tokens_per_s_1": statistics.median(speed(words(50)) for _ in range(repeats))}
+figures = {"tok_s_1_llama_cpp": statistics.median(speed(words(50)) for _ in range(repeats))}
 for n in contexts:
-    figures[f"llama_cpp_first_token_ms_{n}"] = statistics.median(first_ms(words(n)) for _ in range(repeats))
+    figures[f"first_token_ms_{n}_llama_cpp"] = statistics.median(first_ms(words(n)) for _ in range(repeats))
 print(json.dumps(figures))
 """
 
@@ -154,9 +154,9 @@ def main() -> None:
     runs: dict[str, list[float]] = {}
     for _ in range(repeats):
         for n in people:
-            runs.setdefault(f"peft_tokens_per_s_{n}", []).append(peer.speed(n, tokens))
+            runs.setdefault(f"tok_s_{n}_peft", []).append(peer.speed(n, tokens))
         for n in contexts:
-            runs.setdefault(f"peft_first_token_ms_{n}", []).append(peer.first_token_ms(n))
+            runs.setdefault(f"first_token_ms_{n}_peft", []).append(peer.first_token_ms(n))
     print(json.dumps({key: statistics.median(values) for key, values in runs.items()}))
 
 

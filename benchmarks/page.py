@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from assistant.page.real_page import chromium, served, share_model
-from benchmarks.results import Result, report
+from benchmarks.results import Result
 from data.home import Home
 from data.schema import migrate
 from data.store import Store
@@ -73,7 +73,7 @@ RATE = """
 """
 
 
-def main(options: argparse.Namespace) -> int:
+def main(options: argparse.Namespace) -> Result:
     loads, ratings, tokens = (2, 6, 40) if options.quick else (9, 40, 200)
     started = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="attune-bench-") as folder:
@@ -92,9 +92,7 @@ def main(options: argparse.Namespace) -> int:
             figures |= stream(page)
             figures |= rate(page, ratings)
     settings = {"loads": loads, "messages": MESSAGES, "tokens": tokens, "ratings": ratings}
-    result = Result("page", "embedded", settings, figures, time.monotonic() - started, limits=LIMITS)
-    report(result, options)
-    return 0
+    return Result("page", "embedded", settings, figures, time.monotonic() - started, limits=LIMITS)
 
 
 def fill(home: Home, tokens: int) -> str:

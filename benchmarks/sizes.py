@@ -20,7 +20,7 @@ import numpy as np
 import torch
 from transformers import AutoTokenizer, LlamaConfig, LlamaForCausalLM
 
-from benchmarks.results import Result, report
+from benchmarks.results import Result
 from data.errors import Invalid
 from data.home import Home
 from data.prompts import general_prompts
@@ -58,7 +58,7 @@ class _Clock(Budgets, Unlimited):
     """Keeps the time, and tells nothing."""
 
 
-def main(options: argparse.Namespace) -> int:
+def main(options: argparse.Namespace) -> Result:
     started = time.monotonic()
     if not (options.quick or torch.cuda.is_available()):
         raise Invalid("Models of these sizes need a CUDA GPU, and there is none here; --quick tries a tiny one.")
@@ -72,8 +72,7 @@ def main(options: argparse.Namespace) -> int:
             figures |= {f"{key}_{name}": value for key, value in measure(Path(folder), ppo).items()}
     sampled, trained = (ppo.prompts_per_iteration * n for n in (ppo.replies_per_prompt, ppo.replies_trained))
     settings = {"response_tokens": ppo.response_tokens, "rollouts": sampled, "trained": trained}
-    report(Result("sizes", None, settings, figures, time.monotonic() - started), options)
-    return 0
+    return Result("sizes", None, settings, figures, time.monotonic() - started)
 
 
 def write_model(shape: Shape, folder: Path, tokenizer_folder: Path) -> None:

@@ -19,7 +19,7 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks.results import Result, report
+from benchmarks.results import Result
 from data.home import CHECKOUT, Home
 from data.ids import new_id
 from data.prompts import general_prompts
@@ -32,7 +32,7 @@ WRITE_LIMIT_MS, READ_LIMIT_MS = 10.0, 50.0
 READS = 50
 
 
-def main(options: argparse.Namespace) -> int:
+def main(options: argparse.Namespace) -> Result:
     messages, writes = (4_000, 100) if options.quick else (100_000, 1_000)
     started = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="attune-bench-") as folder:
@@ -49,8 +49,7 @@ def main(options: argparse.Namespace) -> int:
         raise SystemExit(f"The store is broken after the benchmark: {problems[0]}")
     limits = {name: WRITE_LIMIT_MS if "write" in name else READ_LIMIT_MS for name in figures if "p99" in name}
     settings = {"messages": messages, "feedback": messages // 2, "writes": writes, "writers": 2, "reads": READS}
-    report(Result("store", None, settings, figures, time.monotonic() - started, limits=limits), options)
-    return 0
+    return Result("store", None, settings, figures, time.monotonic() - started, limits=limits)
 
 
 def fill(store: Store, user: str, messages: int) -> list[str]:

@@ -8,6 +8,7 @@ import os
 import shutil
 import subprocess
 import sys
+from contextlib import nullcontext, redirect_stdout
 
 from assistant.commands.models import model_of
 from assistant.commands.opened import opened_store, show
@@ -40,8 +41,12 @@ def doctor(options: argparse.Namespace) -> int:
 
 
 def bench(options: argparse.Namespace) -> int:
+    """Measure and report. What a benchmark says on the way goes to stderr with --json: its one object stands alone."""
     module = importlib.import_module(f"benchmarks.{options.benchmark}")
-    return int(module.main(options) or 0)
+    with redirect_stdout(sys.stderr) if options.json else nullcontext():
+        result = module.main(options)
+    importlib.import_module("benchmarks.results").report(result, options)
+    return 0
 
 
 def screenshots(options: argparse.Namespace) -> int:

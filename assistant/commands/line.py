@@ -79,6 +79,15 @@ def version_number(text: str) -> int:
     return value
 
 
+def learner_setting(text: str) -> str:
+    name, equals, _ = text.partition("=")
+    if not equals or not name.startswith("learner."):
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is no setting: write learner.NAME=VALUE, such as learner.budget_minutes=20"
+        )
+    return text
+
+
 def add_common(parser: argparse.ArgumentParser, *, top: bool) -> None:
     """Options of every command; they may stand before or after its name.
 
@@ -185,7 +194,7 @@ def build_parser() -> argparse.ArgumentParser:
     add("status", "feedback counts, live version, the learner's state, last runs")
     settings = add("settings", "how the learner learns and what it may take, for everybody: list it, or change it")
     settings.add_argument(
-        "values", nargs="*", metavar="NAME=VALUE",
+        "values", nargs="*", type=learner_setting, metavar="NAME=VALUE",
         help="from the next update on, such as learner.budget_minutes=20; NAME=default takes a change back",
     )  # fmt: skip
     add("versions", "every version of your adapter, and which one is live")
@@ -199,13 +208,17 @@ def build_parser() -> argparse.ArgumentParser:
     bench.add_argument("benchmark", choices=available_benchmarks())
     bench.add_argument("--quick", action="store_true", help="a small setting, under two minutes")
     bench.add_argument("--out", metavar="DIR", help="where the files go (default: docs/benchmarks)")
-    bench.add_argument("--data", metavar="DIR", help="public data to measure with (default: ../shared/data)")
+    bench.add_argument("--data", metavar="DIR", help=(
+        "folder with preferences/pandalm_testset_v1.json and prompts/ifeval_input_data.jsonl "
+        "(default: ../shared/data); rows whose data is missing are left out"
+    ))
     add_model(bench)
     add("screenshots", "make the pictures in README and docs from the real page")
     add(
         "test", "install what the tests need, then run them"
     ).epilog = (
-        "Everything after `test` goes to pytest. Without it: all tests but the slow ones and those for a GPU."
+        "Everything after `test` goes to pytest. Without it: all tests but the slow ones, those that install other "
+        "trainers, and those for a GPU."
     )
     add("lock", "for developers: write requirements.lock anew")
     return parser

@@ -8,7 +8,6 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from assistant.commands.opened import opened_store, show
-from data.errors import Invalid
 from learner.config import LEARNER_SETTINGS, LearnerConfig, checked, named_values, with_overrides
 
 PREFIX = "learner."
@@ -36,13 +35,11 @@ def settings(options: argparse.Namespace) -> int:
 
 
 def changed_by(changed: Mapping[str, Any], values: Sequence[str]) -> dict[str, Any]:
-    """What differs from the defaults after `values`, each NAME=VALUE. Invalid for what is not of that form."""
+    """What differs from the defaults after `values`, each learner.NAME=VALUE. Invalid for an unknown name."""
     found = dict(changed)
     for given in values:
-        full_name, equals, text = given.partition("=")
+        full_name, _, text = given.partition("=")
         name = full_name.removeprefix(PREFIX)
-        if not equals or name == full_name:
-            raise Invalid(f"{given!r} is no setting: write {PREFIX}NAME=VALUE, such as {PREFIX}budget_minutes=20.")
         if text == DEFAULT:
             with_overrides(LearnerConfig(), {name: named_values(LearnerConfig()).get(name)})  # there is such a name
             found.pop(name, None)

@@ -20,7 +20,7 @@ from benchmarks.learning.arms import ARMS
 from benchmarks.learning.ground import Ground
 from benchmarks.learning.story import Story
 from benchmarks.learning.table import MAIN, table
-from benchmarks.results import report
+from benchmarks.results import Result
 from data.home import Home
 
 # Pieces of feedback after each of which the person presses "Learn now"; the first people are watched on the way.
@@ -29,7 +29,7 @@ PEOPLE, WATCHED_PEOPLE = 6, 2
 COMPARED_PEOPLE = (4, 5)  # with the slower arms, too; not the watched ones, whose story is long as it is
 
 
-def main(options: argparse.Namespace) -> int:
+def main(options: argparse.Namespace) -> Result:
     started = time.monotonic()
     ground = Ground(Home.locate(options.home).create(), options.model or "embedded", options.quick, options.data)
     stories = [
@@ -44,8 +44,7 @@ def main(options: argparse.Namespace) -> int:
             step()
     except KeyboardInterrupt:
         print("\nInterrupted: the same command goes on from here. What there is so far:")
-    report(table(ground, stories, time.monotonic() - started), options)
-    return 0
+    return table(ground, stories, time.monotonic() - started)
 
 
 def plan(stories: Sequence[Story]) -> Iterator[Callable[[], None]]:

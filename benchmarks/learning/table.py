@@ -23,7 +23,7 @@ AT_LEAST = {
     "over_warm_start@100": 0.0,
     "ifeval_change": -0.03,
 }
-AT_MOST = {"kl": 12.0, "kl_most": 12.0, "perplexity_change": 0.03, "minutes_per_update": 15.0, "null_published": 5.0}
+AT_MOST = {"kl": 12.0, "kl_most": 12.0, "perplexity_change": 0.03, "minutes_per_update": 15.0}
 
 
 class Figures:

@@ -26,7 +26,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from benchmarks.ppo.setting import Setting
-from benchmarks.results import Result, report
+from benchmarks.results import Result
 from data.errors import AttuneError
 from data.home import CHECKOUT
 from data.prompts import general_prompts
@@ -37,7 +37,7 @@ ENVIRONMENT = CHECKOUT / "build" / "bench" / "trl"
 MODELS = CHECKOUT / "build" / "bench" / "models"
 
 
-def main(options: argparse.Namespace) -> int:
+def main(options: argparse.Namespace) -> Result:
     started = time.monotonic()
     prepare_embedded(MODELS)
     quick = Setting(iterations=1, prompts_per_iteration=2, minibatch_size=8, micro_batch_size=4, response_tokens=32)
@@ -54,12 +54,10 @@ def main(options: argparse.Namespace) -> int:
         **ours,
         **{f"{name}_trl": value for name, value in theirs.items()},
     }
-    result = Result(
+    return Result(
         "ppo", "embedded", asdict(setting) | {"beside": TRL}, figures, time.monotonic() - started,
         limits={"peak_memory_ratio": 0.5}, at_least={"samples_per_s_ratio": 2.0, "reward_difference": 0.0},
     )  # fmt: skip
-    report(result, options)
-    return 0
 
 
 def _side(command: list[str], asked: str) -> dict[str, float]:

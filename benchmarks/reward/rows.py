@@ -98,7 +98,10 @@ def calibration_error(said: Array, happened: Array, bins: int = 10) -> float:
 
 
 def null_people(trial: Trial, people: int, updates: int = 10) -> Row:
-    """How many who rate at random are ever said to have a learnable taste, asked at every 20th piece."""
+    """How many who rate at random are ever said to have a learnable taste, asked at every 20th piece.
+
+    Each of them counts as having got a version, though the gate's other questions would still be asked.
+    """
     found = 0
     for number in range(people):
         person = RandomPerson(trial.measured, np.random.default_rng([104, number]))
@@ -116,8 +119,8 @@ def null_people(trial: Trial, people: int, updates: int = 10) -> Row:
                 break
     bounds = stats.binomtest(found, people).proportion_ci(0.95, method="exact")
     upper = float(stats.beta.ppf(0.95, found + 1, people - found)) if found < people else 1.0
-    figures = {"null_people": float(people), "null_found": float(found), "null_upper_95": upper}
-    return figures, {"null_found": (people * bounds.low, people * bounds.high)}
+    figures = {"null_people": float(people), "null_published": float(found), "null_upper_95": upper}
+    return figures, {"null_published": (people * bounds.low, people * bounds.high)}
 
 
 def change_of_mind(trial: Trial, people: int) -> Row:

@@ -17,8 +17,8 @@ def test_our_own_figures_are_measured(
     monkeypatch.setattr(chat, "CONTEXTS", (50,))
     figures, _ = chat.measure(8, 1, tmp_path)
     assert {
-        "tokens_per_s_1",
-        "tokens_per_s_2",
+        "tok_s_1",
+        "tok_s_2",
         "first_token_ms_50",
         "swap_ms",
         "while_learning_share",

@@ -56,6 +56,8 @@ def test_what_follows_test_goes_to_pytest_in_order():
         ["--port", "8000", "status"],
         ["--no-browser", "learn"],
         ["learn", "--allow-host", "a.example"],
+        ["settings", "budget_minutes=3"],
+        ["settings", "learner.seed"],
         ["rollback"],
         ["rollback", "--to", "-1"],
         ["export"],

@@ -22,8 +22,8 @@ from learner.config import LearnerConfig, checked, named_values, with_overrides
         ("learner.ppo=default", "does not name a single value"),
         ("learner.nothing=1", "There is no learner setting 'nothing'"),
         ("learner.ppo.replies_trained=7", "not 7"),
-        ("budget_minutes=3", "write learner.NAME=VALUE"),
-        ("learner.seed", "write learner.NAME=VALUE"),
+        ("learner.practice.replies=1", "at least 2, not 1"),
+        ("learner.gate.prompts=0", "at least 1, not 0"),
     ],
 )
 def test_what_no_update_can_be_made_with_is_refused(wrong: str, word: str) -> None:
