@@ -14,7 +14,7 @@ import signal
 import socket
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -31,7 +31,6 @@ from data.store import Store
 from data.types import BASE_VERSION, Evidence, LearningRun, RunState, User
 from learner import memory
 from learner.base_replies import BaseReplies
-from learner.budgets import Budgets
 from learner.config import LEARNER_SETTINGS, LearnerConfig, checked, with_overrides
 from learner.modeling import lora
 from learner.modeling.base import BaseModel
@@ -41,6 +40,7 @@ from learner.policy.task import LearningError
 from learner.publish import publish
 from learner.reward.muting import STATED
 from learner.snapshot import Snapshot
+from learner.store_monitor import Stopped, StoreMonitor
 from learner.update import Candidate, update
 
 log = logging.getLogger("attune.learner")
@@ -48,11 +48,7 @@ log = logging.getLogger("attune.learner")
 LEASE_TTL_S = 60.0
 HEARTBEAT_S = 10.0
 POLL_S = 1.0
-# Shares of the whole bar; they follow the measured times of the default setting on two cores.
-PHASES = {
-    "base replies": 0.08, "reward model": 0.02, "more base replies": 0.15, "warm start": 0.1, "practice": 0.25,
-    "policy optimisation": 0.17, "rehearsal": 0.03, "gate": 0.2,
-}  # fmt: skip
+UNWANTED = "Learning was switched off; nothing of it was kept."
 
 
 class Learner:
@@ -77,6 +73,9 @@ class Learner:
                     self.queue_due()
                     runs = (run for run in self.store.queued_runs() if not self.is_paused(run.user_id))
                     run = next(runs, None)
+                    if run is not None and self.is_unwanted(run):
+                        self._ended(run, "cancelled", UNWANTED)
+                        continue
                     if run is not None:
                         self.run(run, lambda phase, share: None, stop)
                     stop.wait(POLL_S)
@@ -122,6 +121,10 @@ class Learner:
     def is_paused(self, user_id: str) -> bool:
         return bool(self.store.settings(user_id)["paused"])
 
+    def is_unwanted(self, run: LearningRun) -> bool:
+        """Whether it began by itself, and its person has switched off since that anything is learnt by itself."""
+        return run.trigger == "automatic" and not self.store.settings(run.user_id)["learning"]
+
     def learn_now(self, user_id: str, on_progress: Callable[[str, float], None]) -> LearningRun:
         """One update in the foreground; it ends a pause. Raises Conflict where a background learner has the home."""
         if not self.take_lease():
@@ -161,12 +164,14 @@ class Learner:
         log.info("run %s begins with %d observations", run.id, len(evidence.observations))
         user_id = run.user_id
         try:
-            monitor = _StoreMonitor(
-                self.store, run.id, self.config(), on_progress, lambda: stop.is_set() or self.is_paused(user_id)
-            )
+            monitor = StoreMonitor(
+                self.store, run.id, self.config(), on_progress, lambda: self.is_unwanted(run),
+                lambda: stop.is_set() or self.is_paused(user_id),
+            )  # fmt: skip
             ended = self._carry_out(run, evidence, monitor)
         except Cancelled:
-            ended = self._ended(run, "cancelled", "Cancelled; nothing of it was kept.")
+            reason = UNWANTED if self.is_unwanted(run) else "Cancelled; nothing of it was kept."
+            ended = self._ended(run, "cancelled", reason)
         except Stopped:  # the learner is to end, or this person's learning to rest: then the run begins again
             self.store.requeue_run(run.id)
             log.info("run %s is interrupted; it will start again", run.id)
@@ -203,7 +208,7 @@ class Learner:
         """The defaults with this home's overrides (dotted names, in the home setting "learner")."""
         return checked(with_overrides(LearnerConfig(), self.store.home_setting(LEARNER_SETTINGS, {})))
 
-    def _carry_out(self, run: LearningRun, evidence: Evidence, monitor: _StoreMonitor) -> LearningRun:
+    def _carry_out(self, run: LearningRun, evidence: Evidence, monitor: StoreMonitor) -> LearningRun:
         config = self.config()
         monitor.report("base replies", 0.0, {})
         base = load_base(self.model, self.home.models_dir, self.device)
@@ -247,43 +252,6 @@ class Learner:
             return self.store.finish_run(run.id, "abstained", None, candidate.reason, candidate.report)
         publish(self.home, self.store, run, candidate, base.spec, base.adapter_targets(), snapshot.live_version)
         return self.store.run(run.user_id, run.id)
-
-
-class Stopped(BaseException):
-    """The update is to be left, and to begin again later.
-
-    Not an Exception: nothing on the way may take it for a failure.
-    """
-
-
-class _StoreMonitor(Budgets):
-    """Tells the store how far a run is, and the run when to end."""
-
-    def __init__(
-        self,
-        store: Store,
-        run_id: str,
-        config: LearnerConfig,
-        on_progress: Callable[[str, float], None],
-        resting: Callable[[], bool],
-    ) -> None:
-        self._store, self._run_id, self._on_progress, self._resting = store, run_id, on_progress, resting
-        super().__init__(config)
-        self._step = 0
-
-    def report(self, phase: str, share: float, metrics: Mapping[str, float]) -> None:
-        names = list(PHASES)
-        before = sum(PHASES[name] for name in names[: names.index(phase)])
-        progress = before + PHASES[phase] * share
-        self._store.report_progress(self._run_id, phase, progress)
-        if metrics:
-            self._step += 1
-            self._store.add_metrics(self._run_id, self._step, {**metrics, "time/left_s": self.left_s()})
-        self._on_progress(phase, progress)
-        if self._store.cancel_requested(self._run_id):
-            raise Cancelled
-        if self._resting():
-            raise Stopped
 
 
 class _Heartbeat:

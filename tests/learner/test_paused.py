@@ -1,4 +1,5 @@
-"""Somebody who pauses learning: their update waits, also one that was under way, and nobody else's does."""
+"""Somebody who pauses learning: their update waits, also one that was under way, and nobody else's does. Somebody who
+switches it off: what began by itself ends."""
 
 from __future__ import annotations
 
@@ -48,6 +49,35 @@ def test_whoever_paused_waits_and_others_do_not(home_with_model: Callable[[str],
         assert store.run(resting, first.id).started_at is None
         store.update_settings(resting, {"paused": False})
         wait_for(lambda: store.run(resting, first.id).state == ENDED, 60, "the paused one's update begins")
+    finally:
+        stop.set()
+        serving.join()
+        store.close()
+
+
+def test_switched_off_ends_what_began_by_itself_and_nothing_that_was_asked_for(
+    home_with_model: Callable[[str], Home],
+) -> None:
+    home = home_with_model("home")
+    migrate(home)
+    store = Store(home)
+    user, other = store.ensure_user().id, store.add_user("other", None).id
+    under_way = store.queue_run(user, "automatic")
+
+    def switch_off(phase: str, share: float) -> None:
+        store.update_settings(user, {"learning": False})
+
+    ended = Learner(home, store, "embedded").run(under_way, switch_off, threading.Event())
+    assert (ended.state, ended.reason) == ("cancelled", "Learning was switched off; nothing of it was kept.")
+    store.update_settings(other, {"learning": False})
+    waiting, asked_for = store.queue_run(user, "automatic"), store.queue_run(other, "manual")
+    stop = threading.Event()
+    serving = threading.Thread(target=Learner(home, Store(home), "embedded").serve, args=(stop,))
+    serving.start()
+    try:
+        wait_for(lambda: store.run(user, waiting.id).state == "cancelled", 60, "what waits ends")
+        wait_for(lambda: store.run(other, asked_for.id).state == ENDED, 60, "what was asked for is carried out")
+        assert store.run(user, waiting.id).started_at is None
     finally:
         stop.set()
         serving.join()
