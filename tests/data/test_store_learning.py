@@ -153,7 +153,8 @@ def test_settings_have_defaults_and_a_bad_patch_changes_nothing(store, user):
     assert after == {**defaults, "temperature": 0.2, "theme": "dark"}
     for patch in (
         {"max_tokens": 5, "temperature": 9}, {"colour": "red"}, {"paused": 1}, {"learn_after": 2.5},
-        {"temperature": float("nan")}, {"language": ["en"]}, {"system_prompt": None},
+        {"temperature": float("nan")}, {"temperature": 10**400}, {"system_prompt": "x\ud800"},
+        {"language": ["en"]}, {"system_prompt": None},
         {"muted": "emoji"}, {"muted": ["emoji", "emoji"]}, {"muted": ["No lists"]}, {"muted": [["emoji"]]},
     ):  # fmt: skip
         with pytest.raises(Invalid) as caught:
