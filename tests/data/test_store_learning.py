@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from data.errors import AttuneError, Conflict, Invalid, NotFound
-from data.types import BaseSpec, Reply
+from data.types import BaseSpec, FeedbackUse, Reply
 
 
 def record(store, user, number, status="accepted", reason="promoted", sha256="a" * 64):
@@ -129,6 +129,20 @@ def test_a_run_that_begins_again_is_without_what_was_measured_before(store, user
         assert store.run(user, run.id).state == "queued"
     store.start_run(run.id, None)
     assert store.metrics(run.id) == []
+
+
+def test_a_run_that_begins_again_has_used_nothing_yet(store, chatted):
+    user = chatted.user.id
+    said = store.add_feedback(user, "stars", 5, message_id=chatted.reply.id)
+    run = store.queue_run(user, "manual")
+    store.start_run(run.id, said.id)
+    store.record_feedback_use(run.id, [FeedbackUse(said.id, "train")])
+    store.fail_orphaned_runs("the learner stopped")
+    store.retract_feedback(user, said.id)  # before the second attempt, which therefore never sees it
+    store.start_run(run.id, said.id)
+    assert store.profile_content(user)["runs"] == []  # it has not ended
+    store.finish_run(run.id, "rejected", reason="not better")
+    assert store.profile_content(user)["runs"][0]["uses"] == []
 
 
 def test_the_lease_has_one_holder_until_it_expires(store, monkeypatch):
