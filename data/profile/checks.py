@@ -14,6 +14,7 @@ from typing import Any, get_args
 from data.errors import Invalid
 from data.feedback_values import checked_value
 from data.ids import is_id
+from data.reports import checked_report
 from data.store.runs import ENDED
 from data.store.settings import checked_notes, checked_settings
 from data.types import FEEDBACK_KINDS, FinishReason, VersionStatus
@@ -122,7 +123,7 @@ def checked_content(
     events = _events(feedback, messages, comparisons, ids)
     if not isinstance(versions, list):
         raise Invalid("The profile file is broken: versions in profile.json is not a list.")
-    checked_versions = [_fields(item, _VERSION, "profile.json (versions)") for item in versions]
+    checked_versions = [_with_report(_fields(item, _VERSION, "profile.json (versions)")) for item in versions]
     numbers = [version["number"] for version in checked_versions]
     if len(set(numbers)) != len(numbers):
         raise Invalid("The profile file is broken: profile.json names a version twice.")
@@ -155,6 +156,10 @@ def _new(entry_id: str, ids: set[str], where: str) -> None:
     if entry_id in ids:
         raise Invalid(f"The profile file is broken: {where} has the id {entry_id} twice.")
     ids.add(entry_id)
+
+
+def _with_report(row: Mapping[str, Any]) -> dict[str, Any]:
+    return {**row, "report": checked_report(row["report"])}
 
 
 def _refuse(where: str, what: str) -> Invalid:
@@ -255,5 +260,5 @@ def _runs(runs: Sequence[Any], events: Mapping[str, Any], ids: set[str]) -> list
             if not good or not _finite(row[2]) or (row[0], row[1]) in steps:
                 raise _refuse("runs.jsonl", f"has the run {run['id']} with wrong metrics")
             steps.add((row[0], row[1]))
-        checked.append(run)
+        checked.append(_with_report(run))
     return checked

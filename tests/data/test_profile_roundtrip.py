@@ -29,6 +29,15 @@ BASE = BaseSpec("embedded", "r1", "w" * 64, "t" * 64, {LAYER: (6, 4)})
 OTHER_BASE = replace(BASE, id="other", weights_sha256="x" * 64, linear_shapes={"model.q": (3, 3)})
 
 
+# As the learner writes them (docs/benchmarks holds some from real updates, which tests/data/test_reports.py looks at).
+REPORT = {
+    "feedback": {"train": 3, "held_out": 0, "left_out": 1},
+    "evidence": {"learnable": True, "observations": 3, "exchanges": 99, "p_value": 0.01, "gain": None},
+    "policy": {"win_rate": 0.6, "win_rate_lower": 0.55},
+    "seconds": 12.5,
+}
+
+
 def write_adapter(home: Home, user: str, number: int, seed: int = 0) -> Path:
     """A small but real PEFT folder, and a reward model beside it."""
     folder = home.adapter_dir(user, number)
@@ -72,9 +81,9 @@ def lived(store, home, chatted):
     store.record_feedback_use(run.id, [FeedbackUse(stars.id, "train", "seen")])
     store.add_metrics(run.id, 1, {"objective/kl": 1.25})
     folder = write_adapter(home, user, 1)
-    store.record_version(user, 1, 0, "embedded", adapter_sha256(folder), "accepted", {"kl": 1}, "promoted")
-    store.finish_run(run.id, "promoted", 1, "better", {"win": 0.6})
-    store.record_version(user, 2, 1, "embedded", "", "rejected", {"why": "not better"}, None)
+    store.record_version(user, 1, 0, "embedded", adapter_sha256(folder), "accepted", REPORT, "promoted")
+    store.finish_run(run.id, "promoted", 1, "better", REPORT)
+    store.record_version(user, 2, 1, "embedded", "", "rejected", {"seconds": 60.5}, None)
     store.put_notes(user, [{"text": "No lists", "source": "comment"}, {"text": "短", "enabled": False}])
     store.update_settings(user, {"theme": "dark", "temperature": 0.5, "muted": ["log_length"]})
     written = store.begin_reply(user, chatted.conversation.id, chatted.question.id, 1, {"seed": 3})
