@@ -10,6 +10,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+from data.adapter_files import CONFIG, WEIGHTS
 from data.errors import AttuneError
 from data.home import Home
 from data.ids import new_id, utc_now
@@ -27,6 +28,7 @@ from data.profile.format import (
 )
 from data.store import Store
 from data.store.profile_rows import Content, counts_of
+from data.types import BASE_VERSION
 
 _MODE = 0o600
 _EPOCH = (1980, 1, 1, 0, 0, 0)  # the same profile gives the same members, whenever it was written
@@ -38,24 +40,29 @@ def export_profile(store: Store, home: Home, user_id: str, out: Path) -> dict[st
     Returns how many there are of each kind. Raises NotFound, and AttuneError where it cannot be written.
     """
     content = store.profile_content(user_id)
-    files = version_files(home, user_id, [v["number"] for v in content["versions"] if v["has_weights"]])
-    write_profile_zip(store, user_id, content, files, out, store.live_version(user_id))
+    files: dict[str, Path] = {}
+    for version in content["versions"]:
+        if version["has_weights"]:
+            found = version_files(home, user_id, version["number"])
+            version["has_weights"] = bool(found)  # the row is in the file all the same, or nothing could be imported
+            files |= found
+    live = store.live_version(user_id)
+    is_there = any(version["number"] == live and version["has_weights"] for version in content["versions"])
+    write_profile_zip(store, user_id, content, files, out, live if is_there else BASE_VERSION)
     return counts_of(content)
 
 
-def version_files(home: Home, user_id: str, numbers: Iterable[int]) -> dict[str, Path]:
-    """Member name -> file, of these versions' adapters and reward models."""
-    files: dict[str, Path] = {}
-    for number in numbers:
-        for name in ADAPTER_FILES:
-            path = home.adapter_dir(user_id, number) / name
-            if path.is_file():
-                files[f"adapters/{number}/{name}"] = path
-        reward = home.reward_dir(user_id, number)
-        if reward.is_dir():
-            for path in sorted(reward.iterdir()):
-                if path.suffix in (".safetensors", ".json"):
-                    files[f"reward/{number}/{path.name}"] = path
+def version_files(home: Home, user_id: str, number: int) -> dict[str, Path]:
+    """Member name -> file, of a version's adapter and reward model; none where the adapter is not whole."""
+    adapter = home.adapter_dir(user_id, number)
+    files = {f"adapters/{number}/{name}": adapter / name for name in ADAPTER_FILES if (adapter / name).is_file()}
+    if not all((adapter / name).is_file() for name in (WEIGHTS, CONFIG)):
+        return {}
+    reward = home.reward_dir(user_id, number)
+    if reward.is_dir():
+        for path in sorted(reward.iterdir()):
+            if path.suffix in (".safetensors", ".json"):
+                files[f"reward/{number}/{path.name}"] = path
     return files
 
 

@@ -200,6 +200,23 @@ def test_a_home_that_has_loaded_no_base_yet_says_so(store, home, lived, tmp_path
     new.close()
 
 
+@pytest.mark.parametrize("gone", ["", "adapter_model.safetensors", "adapter_config.json"])
+def test_a_version_whose_files_are_gone_does_not_keep_the_rest_from_coming_along(store, home, lived, tmp_path, gone):
+    user = lived.user.id
+    shutil.rmtree(home.adapter_dir(user, 1)) if not gone else (home.adapter_dir(user, 1) / gone).unlink()
+    out = tmp_path / "me.zip"
+    counts = export_profile(store, home, user, out)
+    there = Home(tmp_path / "there")
+    new = Store(there)
+    me = new.ensure_user().id
+    report = import_profile(new, there, me, out)
+    assert report.counts == counts and report.versions == []
+    assert [(v.number, v.has_weights) for v in new.versions(me)] == [(1, False), (2, False)]
+    assert new.version(me, 1).report == REPORT and new.verify() == []
+    assert store.version(user, 1).has_weights  # what is written here is as it was
+    new.close()
+
+
 def test_an_import_that_breaks_while_files_go_into_place_changes_nothing(
     store, home, lived, tmp_path, monkeypatch
 ):
