@@ -15,6 +15,7 @@ from data.errors import Invalid
 from data.feedback_values import checked_value
 from data.ids import is_id
 from data.reports import checked_report
+from data.store.chat import MAX_TITLE_CHARS
 from data.store.runs import ENDED
 from data.store.settings import checked_notes, checked_settings
 from data.types import FEEDBACK_KINDS, FinishReason, VersionStatus
@@ -112,6 +113,7 @@ def checked_content(
 ) -> dict[str, Any]:
     """The rows of a profile file, checked. Raises Invalid."""
     ids: set[str] = set()
+    checked_conversations = []
     messages: dict[str, Mapping[str, Any]] = {}
     comparisons: dict[str, Mapping[str, Any]] = {}
     for item in conversations:
@@ -120,6 +122,7 @@ def checked_content(
         own = _messages(conversation, ids)
         comparisons |= _comparisons(conversation, own, ids)
         messages |= own
+        checked_conversations.append({**conversation, "title": conversation["title"][:MAX_TITLE_CHARS]})
     events = _events(feedback, messages, comparisons, ids)
     if not isinstance(versions, list):
         raise Invalid("The profile file is broken: versions in profile.json is not a list.")
@@ -132,8 +135,8 @@ def checked_content(
     if not isinstance(notes, list):
         raise Invalid("The profile file is broken: notes.json is not a list.")
     return {
-        "conversations": list(conversations),
-        "feedback": list(feedback),
+        "conversations": checked_conversations,
+        "feedback": list(events.values()),
         "runs": _runs(runs, events, ids),
         "versions": checked_versions,
         "notes": checked_notes(notes),
@@ -205,9 +208,9 @@ def _events(
     messages: Mapping[str, Mapping[str, Any]],
     comparisons: Mapping[str, Mapping[str, Any]],
     ids: set[str],
-) -> dict[str, Mapping[str, Any]]:
-    events: dict[str, Mapping[str, Any]] = {}
-    superseded: set[str] = set()
+) -> dict[str, dict[str, Any]]:
+    """Every event first, then what each supersedes, which may stand behind it: files were written that way."""
+    events: dict[str, dict[str, Any]] = {}
     for item in feedback:
         event = _fields(item, _EVENT, "feedback.jsonl")
         _new(event["id"], ids, "feedback.jsonl")
@@ -215,14 +218,28 @@ def _events(
             retraction = _fields(event["retracted"], {"id": is_id, "created": _time}, "feedback.jsonl")
             _new(retraction["id"], ids, "feedback.jsonl")
         _check_target(event, messages, comparisons)
-        older = events.get(event["supersedes"] or "")
-        if event["supersedes"] is not None:
-            same = older and all(older[key] == event[key] for key in ("kind", "message_id", "comparison_id"))
-            if not same or event["supersedes"] in superseded:
-                raise _refuse("feedback.jsonl", f"has {event['id']}, which supersedes what it cannot")
-            superseded.add(event["supersedes"])
         events[event["id"]] = event
+    _check_superseding(events)
     return events
+
+
+def _check_superseding(events: Mapping[str, Mapping[str, Any]]) -> None:
+    """Each supersedes one of its own kind and target, which no other does, and none leads back to itself."""
+    older_of = {event_id: event["supersedes"] for event_id, event in events.items() if event["supersedes"]}
+    newer_of: dict[str, str] = {}
+    for event_id, older_id in older_of.items():
+        event, older = events[event_id], events.get(older_id)
+        same = older and all(older[key] == event[key] for key in ("kind", "message_id", "comparison_id"))
+        if not same or older_id in newer_of:
+            raise _refuse("feedback.jsonl", f"has {event_id}, which supersedes what it cannot")
+        newer_of[older_id] = event_id
+    reached = 0
+    for event_id in older_of.keys() - newer_of.keys():  # the newest of each chain; a ring has none
+        while event_id in older_of:
+            event_id = older_of[event_id]
+            reached += 1
+    if reached != len(older_of):
+        raise _refuse("feedback.jsonl", "has feedback that supersedes itself in a ring")
 
 
 def _check_target(

@@ -21,6 +21,7 @@ from tests.data.profile_files import (
     A,
     B,
     Members,
+    again,
     config,
     drop,
     edit_json,
@@ -66,6 +67,13 @@ BAD: dict[str, tuple[Callable[[Members], None], str]] = {
     "feedback on nothing": (edit_line("feedback.jsonl", 0, lambda e: e.update(message_id=e["id"])), "not in"),
     "feedback that supersedes itself": (
         edit_line("feedback.jsonl", 0, lambda e: e.update(supersedes=e["id"])), "supersedes"
+    ),
+    "feedback that supersedes in a ring": (
+        lambda m: [
+            edit_line("feedback.jsonl", 1, lambda e: (e.clear(), e.update(again(m))))(m),
+            edit_line("feedback.jsonl", 0, lambda e: e.update(supersedes=again(m)["id"]))(m),
+        ],
+        "in a ring",
     ),
     "one id twice": (
         edit_line("conversations.jsonl", 0, lambda c: c["messages"][1].update(id=c["messages"][0]["id"])), "twice"
