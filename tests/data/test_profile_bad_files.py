@@ -18,6 +18,7 @@ from data.profile import import_profile
 from tests.data.profile_files import (
     ADAPTER,
     SETUP,
+    WHEN,
     A,
     B,
     Members,
@@ -28,6 +29,7 @@ from tests.data.profile_files import (
     edit_line,
     put,
     refused,
+    run,
     weights,
     write,
 )
@@ -88,6 +90,21 @@ BAD: dict[str, tuple[Callable[[Members], None], str]] = {
         edit_line("conversations.jsonl", 0, lambda c: c["messages"][0].update(content="\ud800")), "content"
     ),
     "a time that is none": (edit_line("conversations.jsonl", 0, lambda c: c.update(created="now")), "created"),
+    "a day that is none": (
+        edit_line("feedback.jsonl", 0, lambda e: e.update(created=WHEN.replace("01", "19"))), "created"
+    ),
+    "edits that are none": (
+        edit_line("conversations.jsonl", 0, lambda c: c["messages"][1].update(sampling={"edited": ["x"]})), "sampling"
+    ),
+    "settings of a reply that name a file": (
+        edit_line("conversations.jsonl", 0, lambda c: c["messages"][1].update(sampling={"seed": {"path": "x"}})),
+        "sampling",
+    ),
+    "an endless whole number": (run(metrics=[[1, "objective/kl", 10**400]]), "metrics"),
+    "seconds that no clock counts": (edit_line("feedback.jsonl", 0, lambda e: e.update(seen_s=10**400)), "seen_s"),
+    "more progress than all": (run(progress=1e300), "progress"),
+    "a reason of a book's length": (run(reason="x" * 10_000), "reason"),
+    "an empty line": (lambda m: put("feedback.jsonl", b"\n" + m["feedback.jsonl"])(m), "line 1 of feedback.jsonl"),
     "a number as text": (edit_line("conversations.jsonl", 0, lambda c: c.update(title=5)), "title"),
     "a version zero": (edit_json("profile.json", lambda p: p["versions"][0].update(number=0)), "number"),
     "a live version that is not there": (edit_json("profile.json", lambda p: p.update(live_version=9)), "live"),
@@ -152,7 +169,7 @@ def test_doubled_changed_missing_and_listed_too_much(store, home, tmp_path, memb
 
 
 def test_a_zip_bomb_stops_at_the_size_it_announced(store, home, tmp_path, members, monkeypatch):
-    monkeypatch.setattr("data.profile.format.MAX_JSON_BYTES", 2**20)
+    monkeypatch.setattr("data.profile.format.MAX_SMALL_BYTES", 2**20)
     bomb = write(tmp_path / "bomb.zip", {**members, "notes.json": b" " * 2**21 + b"[]"})
     assert "more than 1,048,576 bytes" in refused(store, home, bomb)
     # one that lies about its size: the directory says 2 bytes where a mebibyte comes out
