@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from data.reports import statements
 from data.store import Store
 from data.types import BASE_VERSION, LearningRun
 
@@ -74,5 +75,5 @@ def learnt(store: Store, user_id: str, version: int) -> list[dict[str, Any]]:
     if version == BASE_VERSION:
         return []
     muted = store.settings(user_id)["muted"]
-    said = store.version(user_id, version).report.get("learnt", [])
-    return [{**one, "enabled": one.get("feature") not in muted} for one in said if isinstance(one, Mapping)]
+    said = statements(store.version(user_id, version).report)
+    return [{**one, "enabled": one.get("feature") not in muted} for one in said]

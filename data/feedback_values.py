@@ -5,7 +5,7 @@ Pure. Each failure is `Invalid` with one line that names the value and what was 
 
 from __future__ import annotations
 
-import math
+import sys
 from collections.abc import Collection
 from typing import Any
 
@@ -48,7 +48,7 @@ def checked_seconds(value: Any) -> float | None:
     """For how long the reply had been shown, as it is stored; None stays None. Raises Invalid."""
     if value is None:
         return None
-    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < math.inf:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= sys.float_info.max:
         raise Invalid(f"Seconds are a number from 0 up, not {_shown(value)}.", "seen_s")
     return float(value)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from data.reports import is_number
 from data.store import Store
 from data.types import AdapterVersion, LearningRun
 
@@ -25,11 +26,11 @@ def plots_view(
 def _win_rate(version: AdapterVersion) -> dict[str, Any] | None:
     policy = version.report.get("policy")
     policy = policy if isinstance(policy, dict) else {}
-    rate, lower = policy.get("win_rate"), policy.get("win_rate_lower")
-    if not isinstance(rate, int | float) or not isinstance(lower, int | float):
+    rate, lower, upper = (policy.get(name) for name in ("win_rate", "win_rate_lower", "win_rate_upper"))
+    if not is_number(rate) or not is_number(lower):
         return None
     # Reports of earlier releases know the gate's lower bound alone: the interval is then drawn up to the rate itself.
-    upper = policy.get("win_rate_upper", rate)
+    upper = upper if is_number(upper) else rate
     return {"version": version.number, "status": version.status, "rate": rate, "lower": lower, "upper": upper}
 
 

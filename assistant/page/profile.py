@@ -20,8 +20,8 @@ from assistant.services import Services
 from assistant.watching import watched
 from data.errors import NotFound
 from data.evidence import load_evidence, outcomes
-from data.ids import is_id
 from data.quality import WHY, quality_counts
+from data.reports import checked_report, statements
 from data.store import Store
 from data.types import (
     BASE_VERSION,
@@ -92,9 +92,9 @@ def _learnt(store: Store, user_id: str, versions: Sequence[AdapterVersion], live
     shown = next((v for v in versions if v.number == live), accepted[-1] if accepted else None)
     settings = store.settings(user_id)
     spoken: Language = "zh" if settings["language"] == "zh" else "en"
-    now = _statements(shown) if shown else []
+    now = statements(shown.report) if shown else []
     said_now = {found.get("feature") for found in now}
-    once = {str(found.get("feature")): found for version in versions for found in _statements(version)}
+    once = {str(found.get("feature")): found for version in versions for found in statements(version.report)}
     off = [once.get(name, {"feature": name}) for name in settings["muted"] if name in STATED and name not in said_now]
     return {
         "version": shown.number if shown else None,
@@ -104,11 +104,6 @@ def _learnt(store: Store, user_id: str, versions: Sequence[AdapterVersion], live
     }
 
 
-def _statements(version: AdapterVersion) -> list[Mapping[str, Any]]:
-    found = version.report.get("learnt", [])
-    return [one for one in found if isinstance(one, Mapping)] if isinstance(found, list) else []
-
-
 def _statement(
     store: Store, user_id: str, found: Mapping[str, Any], spoken: Language, muted: Sequence[str]
 ) -> dict[str, Any]:
@@ -116,8 +111,7 @@ def _statement(
     is None where it cannot be switched off (a report from elsewhere may name anything)."""
     feature = found.get("feature")
     said = []
-    ids = found.get("feedback_ids")
-    for feedback_id in filter(is_id, ids if isinstance(ids, list) else ()):
+    for feedback_id in found.get("feedback_ids", []):
         try:
             event = store.feedback_event(user_id, feedback_id)
             said.append({"said": _said(event), "about": _about(store, user_id, event)})
@@ -127,7 +121,7 @@ def _statement(
         "feature": feature if feature in STATED else None,
         "enabled": feature not in muted,
         "phrase": _phrase(found, spoken),
-        "text": str(found.get("text", "")),
+        "text": found.get("text", ""),
         "probability": found.get("probability"),
         "ratings": found.get("ratings"),
         "from": said,
@@ -136,23 +130,23 @@ def _statement(
 
 def _phrase(found: Mapping[str, Any], spoken: Language) -> str:
     """What is said of a taste; of one whose direction nobody has said, both sides of it."""
-    feature, weight = str(found.get("feature", "")), found.get("weight")
-    if isinstance(weight, int | float):
-        best = found.get("best_words")
-        return phrase(feature, weight, best if isinstance(best, int) else None, spoken)
+    feature, weight = found.get("feature", ""), found.get("weight")
+    if weight is not None:
+        return phrase(feature, weight, found.get("best_words"), spoken)
     if "text" in found:
         return str(found["text"]).partition(",")[0]
     return " / ".join(phrase(feature, side, None, spoken) for side in (1.0, -1.0))
 
 
 def _run(run: LearningRun) -> dict[str, Any]:
+    report = checked_report(run.report)
     return {
         "state": run.state,
         "reason": run.reason,
         "ended": run.ended_at,
         "version": run.version,
-        "verdict": verdict(run.state, run.reason, run.report),
-        "story": story(run.report),
+        "verdict": verdict(run.state, run.reason, report),
+        "story": story(report),
     }
 
 
@@ -171,6 +165,7 @@ def _comparisons(store: Store, user_id: str) -> dict[int, Sentence]:
 
 def _version(version: AdapterVersion, live: int, reason: str, comparisons: Sentence | None) -> dict[str, Any]:
     is_live = version.number == live
+    report = checked_report(version.report)
     ended = {"accepted": "promoted", "rejected": "rejected"}.get(version.status, "")
     return {
         "number": version.number,
@@ -178,9 +173,9 @@ def _version(version: AdapterVersion, live: int, reason: str, comparisons: Sente
         "status": version.status,
         "created": version.created_at,
         "usable": version.status == "accepted" and version.has_weights and not is_live,
-        "verdict": verdict(ended, reason or str(version.report.get("reason", "")), version.report),
-        "story": [*story(version.report), *([comparisons] if comparisons else [])],
-        "figures": figures(version.report),
+        "verdict": verdict(ended, reason or report.get("reason", ""), report),
+        "story": [*story(report), *([comparisons] if comparisons else [])],
+        "figures": figures(report),
     }
 
 

@@ -1,13 +1,16 @@
 """What an update did, in plain words: an update's report (plain values, see learner/update.py) as sentences.
 
 A sentence is `{"say": English with {placeholders}, "with": their values}`: the page puts it into its language. What
-is missing in a report (an older one, an import) leaves its sentence out.
+is missing in a report (an older one, an import), or is no number where one should be, leaves its sentence out: only
+numbers and texts go into a view, in which an object could name a file for Gradio to fetch.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
+
+from data.reports import is_number
 
 Report = Mapping[str, Any]
 Sentence = dict[str, Any]
@@ -34,8 +37,8 @@ def verdict(state: str, reason: str, report: Report) -> Sentence:
     if not reason:  # no run of this home: an import
         return _say("")
     if state == "promoted":
-        rate = _part(report, "policy").get("win_rate")
-        if isinstance(rate, int | float):
+        rate = _number(_part(report, "policy"), "win_rate")
+        if rate is not None:
             return _say(
                 "It went live: judged by all your ratings, it beats the version before in {percent} % of comparisons.",
                 percent=round(100 * rate),
@@ -45,7 +48,7 @@ def verdict(state: str, reason: str, report: Report) -> Sentence:
         return next((_say(plain) for words, plain in REFUSALS.items() if words in reason), _say(reason))
     if state == "abstained":
         if "too few" in reason:
-            ratings = _part(report, "evidence").get("observations", 0)
+            ratings = _number(_part(report, "evidence"), "observations") or 0
             return _say("Nothing was learnt: {n} ratings are too few to tell what you like.", n=ratings)
         if "chance" in reason:
             return _say(
@@ -71,10 +74,11 @@ def _say(text: str, **values: Any) -> Sentence:
 
 def _feedback(report: Report) -> Iterator[Sentence]:
     found = _part(report, "feedback")
-    if "train" in found:
+    train, held_out, left_out = (_number(found, name) for name in ("train", "held_out", "left_out"))
+    if train is not None:
         yield _say(
             "It learnt from {train} ratings, kept {held_out} aside to check itself, and left {left_out} out.",
-            train=found["train"], held_out=found.get("held_out", 0), left_out=found.get("left_out", 0),
+            train=train, held_out=held_out or 0, left_out=left_out or 0,
         )  # fmt: skip
 
 
@@ -98,28 +102,32 @@ def _evidence(report: Report) -> Iterator[Sentence]:
 
 
 def _change(report: Report) -> Iterator[Sentence]:
-    found = _part(report, "change_of_taste")
-    if "newer" in found:
-        yield _say("Your taste seems to have changed {n} ratings ago: what is older counted less.", n=found["newer"])
+    newer = _number(_part(report, "change_of_taste"), "newer")
+    if newer is not None:
+        yield _say("Your taste seems to have changed {n} ratings ago: what is older counted less.", n=newer)
 
 
 def _warm_start(report: Report) -> Iterator[Sentence]:
     found = _part(report, "warm_start")
-    shown = found.get("demonstrations")
-    if found.get("steps"):
+    shown = _number(found, "demonstrations")
+    if shown is None:
+        return
+    if _number(found, "steps"):
         yield _say("First it imitated {n} of your edits and best-rated replies.", n=shown)
-    elif shown is not None:
+    else:
         yield _say("There were too few edits and five-star replies to imitate ({n}).", n=shown)
 
 
 def _practice(report: Report) -> Iterator[Sentence]:
     found = _part(report, "ppo")
-    rounds = found.get("iterations")
+    rounds = _number(found, "iterations")
     if rounds is None and "ppo" in report:
         rounds = 0
-    first, last = (_part(found, key).get("objective/scores") for key in ("first", "last"))
-    last = _part(found, "last").get("practice/scores_after", last)  # of the first step, whose own scores are the base's
-    if rounds and isinstance(first, int | float) and isinstance(last, int | float):
+    first, last = (_number(_part(found, key), "objective/scores") for key in ("first", "last"))
+    # of the first step, whose own scores are the base's
+    after = _number(_part(found, "last"), "practice/scores_after")
+    last = last if after is None else after
+    if rounds and first is not None and last is not None:
         yield _say(
             "Then it practised {n} rounds: what you would give its replies went from {first} to {last} "
             "(0 is the base model's average).",
@@ -127,8 +135,8 @@ def _practice(report: Report) -> Iterator[Sentence]:
         )  # fmt: skip
     elif rounds == 0:
         yield _say("There was no time left to practise.")
-    kept = found.get("share_kept")
-    if isinstance(kept, int | float) and kept < 1:
+    kept = _number(found, "share_kept")
+    if kept is not None and kept < 1:
         yield _say(
             "Of the change {percent} % was kept, so that it writes as soundly as the base.",
             percent=round(100 * kept),
@@ -136,17 +144,17 @@ def _practice(report: Report) -> Iterator[Sentence]:
 
 
 def _gate(report: Report) -> Iterator[Sentence]:
-    found = _part(report, "policy")
-    if "win_rate" in found and "win_rate_lower" in found:
+    rate, lower = (_number(_part(report, "policy"), name) for name in ("win_rate", "win_rate_lower"))
+    if rate is not None and lower is not None:
         yield _say(
             "In the final check its replies beat those of the version before in {percent} % of comparisons, "
             "surely in at least {lower} %.",
-            percent=round(100 * found["win_rate"]), lower=round(100 * found["win_rate_lower"]),
+            percent=round(100 * rate), lower=round(100 * lower),
         )  # fmt: skip
 
 
 def _replies(report: Report) -> Iterator[Sentence]:
-    now, before = _part(report, "policy").get("median_words"), _part(report, "base").get("median_words")
+    now, before = (_number(_part(report, name), "median_words") for name in ("policy", "base"))
     if now is not None and before is not None:
         yield _say(
             "A usual reply has {now} words now; the base model's has {before}.",
@@ -156,8 +164,8 @@ def _replies(report: Report) -> Iterator[Sentence]:
 
 
 def _time(report: Report) -> Iterator[Sentence]:
-    seconds = report.get("seconds")
-    if isinstance(seconds, int | float):
+    seconds = _number(report, "seconds")
+    if seconds is not None:
         yield _say("It took {minutes} minutes.", minutes=f"{seconds / 60:.1f}")
 
 
@@ -170,7 +178,7 @@ def figures(report: Report, prefix: str = "") -> list[dict[str, str]]:
             rows += figures(value, f"{label} / ")
         elif isinstance(value, bool):
             rows.append({"name": label, "value": "yes" if value else "no"})
-        elif isinstance(value, int | float):
+        elif is_number(value):
             rows.append({"name": label, "value": f"{value:.4g}"})
         elif _is_interval(value):
             rows.append({"name": label, "value": f"{value[0]:.3g} to {value[1]:.3g}"})
@@ -178,9 +186,14 @@ def figures(report: Report, prefix: str = "") -> list[dict[str, str]]:
 
 
 def _is_interval(value: Any) -> bool:
-    return isinstance(value, Sequence) and len(value) == 2 and all(isinstance(v, int | float) for v in value)
+    return isinstance(value, Sequence) and len(value) == 2 and all(map(is_number, value))
 
 
 def _part(report: Report, name: str) -> Report:
     found = report.get(name)
     return found if isinstance(found, Mapping) else {}
+
+
+def _number(part: Report, name: str) -> float | None:
+    found = part.get(name)
+    return found if is_number(found) else None

@@ -7,7 +7,6 @@ from plain values. Weights are safetensors (no code), checked for names, shapes,
 from __future__ import annotations
 
 import json
-import math
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -28,7 +27,7 @@ _MUST_BE_PLAIN = (
     "use_dora", "rank_pattern", "alpha_pattern", "modules_to_save", "layer_replication", "lora_bias",
     "exclude_modules", "layers_to_transform", "trainable_token_indices", "target_parameters", "use_qalora",
     "fan_in_fan_out", "eva_config", "corda_config", "megatron_config", "arrow_config",
-    "alora_invocation_tokens",
+    "alora_invocation_tokens", "use_rslora",
 )  # fmt: skip
 _NUMPY_TYPES: dict[str, np.dtype[Any]] = {
     "F32": np.dtype("<f4"),
@@ -173,10 +172,10 @@ def _plain_config(
                 f"The profile file is broken: {where}/{CONFIG} sets {name}, which is not supported."
             )
     alpha = config.get("lora_alpha")
-    if isinstance(alpha, bool) or not isinstance(alpha, int | float) or not math.isfinite(alpha):
+    if isinstance(alpha, bool) or not isinstance(alpha, int | float):
         raise Invalid(f"The profile file is broken: lora_alpha in {where}/{CONFIG} is not a number.")
     if not 0 < alpha <= MAX_SCALE:
-        raise Invalid(f"The profile file is broken: lora_alpha in {where}/{CONFIG} is {alpha}.")
+        raise Invalid(f"The profile file is broken: lora_alpha in {where}/{CONFIG} is {str(alpha)[:20]}.")
     named = config.get("base_model_name_or_path")
     known = base_id if base_id is not None else named if isinstance(named, str) and len(named) < 500 else ""
     return {
@@ -188,7 +187,7 @@ def _plain_config(
         "lora_dropout": 0.0,
         "target_modules": _targets(config.get("target_modules"), modules, where),
         "bias": "none",
-        "use_rslora": config.get("use_rslora") is True,
+        "use_rslora": False,
         "inference_mode": True,
     }
 

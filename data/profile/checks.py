@@ -6,14 +6,18 @@
 
 from __future__ import annotations
 
-import math
 import re
-from collections.abc import Callable, Mapping, Sequence
+import sys
+from collections.abc import Callable, Iterable, Mapping
+from datetime import datetime
 from typing import Any, get_args
 
 from data.errors import Invalid
 from data.feedback_values import checked_value
 from data.ids import is_id
+from data.profile.format import MAX_MEASURES, MAX_ROWS
+from data.reports import checked_report, is_number
+from data.store.chat import MAX_TITLE_CHARS
 from data.store.runs import ENDED
 from data.store.settings import checked_notes, checked_settings
 from data.types import FEEDBACK_KINDS, FinishReason, VersionStatus
@@ -21,6 +25,8 @@ from data.types import FEEDBACK_KINDS, FinishReason, VersionStatus
 Check = Callable[[Any], bool]
 _TIME = re.compile(r"[0-9]{4}-[01][0-9]-[0-3][0-9]T[0-2][0-9]:[0-5][0-9]:[0-6][0-9]\.[0-9]{3}Z")
 MAX_TEXT_CHARS = 4_000_000
+MAX_LINE_CHARS = 4_000  # of a reason, a phase, a base model's name
+MAX_SAMPLING = 20  # settings of a reply
 MAX_VERSION = 10**9
 
 
@@ -32,8 +38,19 @@ def _text(value: Any) -> bool:
     )
 
 
+def _line(value: Any) -> bool:
+    return _text(value) and len(value) <= MAX_LINE_CHARS
+
+
 def _time(value: Any) -> bool:
-    return isinstance(value, str) and _TIME.fullmatch(value) is not None
+    """Also a day that there is: the learner counts the time since."""
+    if not isinstance(value, str) or _TIME.fullmatch(value) is None:
+        return False
+    try:
+        datetime.fromisoformat(value)
+    except ValueError:
+        return False
+    return True
 
 
 def _count(value: Any) -> bool:
@@ -41,7 +58,33 @@ def _count(value: Any) -> bool:
 
 
 def _finite(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    """Whatever the store takes for a number; an integer that no float can hold is none."""
+    most = sys.float_info.max
+    return isinstance(value, int | float) and not isinstance(value, bool) and -most <= value <= most
+
+
+def _share(value: Any) -> bool:
+    return is_number(value) and 0 <= value <= 1
+
+
+def _sampling(value: Any) -> bool:
+    """How a reply was drawn (assistant/sampling.py) and what it read: numbers, texts, and the edits before it by their
+    place on the path."""
+    if not isinstance(value, dict) or len(value) > MAX_SAMPLING:
+        return False
+    edited = value.get("edited", {})
+    stop = value.get("stop", [])
+    return (
+        isinstance(edited, dict)
+        and all(re.fullmatch("[0-9]{1,9}", place) and _text(text) for place, text in edited.items())
+        and _list_of(_line)(stop)
+        and len(stop) <= MAX_SAMPLING
+        and all(
+            _line(name) and (item is None or isinstance(item, bool) or is_number(item) or _text(item))
+            for name, item in value.items()
+            if name not in ("edited", "stop")
+        )
+    )
 
 
 def _object(value: Any) -> bool:
@@ -71,7 +114,7 @@ _CONVERSATION: dict[str, Check] = {
 _MESSAGE: dict[str, Check] = {
     "id": is_id, "parent_id": _or_none(is_id), "role": _one_of("system", "user", "assistant"),
     "content": _text, "finish_reason": _or_none(_one_of(*get_args(FinishReason))),
-    "prompt_tokens": _or_none(_count), "completion_tokens": _or_none(_count), "sampling": _object,
+    "prompt_tokens": _or_none(_count), "completion_tokens": _or_none(_count), "sampling": _sampling,
     "adapter_version": _or_none(_count), "created": _time,
 }  # fmt: skip
 _COMPARISON: dict[str, Check] = {
@@ -85,16 +128,16 @@ _EVENT: dict[str, Check] = {
     "retracted": _or_none(_object),
 }  # fmt: skip
 _RUN: dict[str, Check] = {
-    "id": is_id, "state": _one_of(*ENDED), "phase": _text, "progress": _finite,
+    "id": is_id, "state": _one_of(*ENDED), "phase": _line, "progress": _share,
     "trigger": _one_of("manual", "automatic"), "queued_at": _time, "started_at": _or_none(_time),
     "ended_at": _time, "heartbeat_at": _or_none(_time), "watermark": _or_none(is_id),
-    "version": _or_none(_count), "reason": _text, "report": _object, "uses": _list, "metrics": _list,
+    "version": _or_none(_count), "reason": _line, "report": _object, "uses": _list, "metrics": _list,
 }  # fmt: skip
 _USE: dict[str, Check] = {
-    "feedback_id": is_id, "role": _one_of("train", "held-out", "left out"), "why": _text,
+    "feedback_id": is_id, "role": _one_of("train", "held-out", "left out"), "why": _line,
 }  # fmt: skip
 _VERSION: dict[str, Check] = {
-    "number": lambda value: _count(value) and value >= 1, "parent": _count, "base_id": _text,
+    "number": lambda value: _count(value) and value >= 1, "parent": _count, "base_id": _line,
     "sha256": lambda value: isinstance(value, str) and re.fullmatch("([0-9a-f]{64})?", value) is not None,
     "status": _one_of(*get_args(VersionStatus)), "has_weights": lambda value: isinstance(value, bool),
     "report": _object, "created": _time,
@@ -102,15 +145,16 @@ _VERSION: dict[str, Check] = {
 
 
 def checked_content(
-    conversations: Sequence[Any],
-    feedback: Sequence[Any],
-    runs: Sequence[Any],
+    conversations: Iterable[Any],
+    feedback: Iterable[Any],
+    runs: Iterable[Any],
     versions: Any,
     notes: Any,
     settings: Any,
 ) -> dict[str, Any]:
-    """The rows of a profile file, checked. Raises Invalid."""
+    """The rows of a profile file, checked; the first three may be read while they are. Raises Invalid."""
     ids: set[str] = set()
+    checked_conversations = []
     messages: dict[str, Mapping[str, Any]] = {}
     comparisons: dict[str, Mapping[str, Any]] = {}
     for item in conversations:
@@ -119,10 +163,13 @@ def checked_content(
         own = _messages(conversation, ids)
         comparisons |= _comparisons(conversation, own, ids)
         messages |= own
+        if len(messages) + len(comparisons) > MAX_ROWS:
+            raise _refuse("conversations.jsonl", f"has more than {MAX_ROWS:,} messages")
+        checked_conversations.append({**conversation, "title": conversation["title"][:MAX_TITLE_CHARS]})
     events = _events(feedback, messages, comparisons, ids)
     if not isinstance(versions, list):
         raise Invalid("The profile file is broken: versions in profile.json is not a list.")
-    checked_versions = [_fields(item, _VERSION, "profile.json (versions)") for item in versions]
+    checked_versions = [_with_report(_fields(item, _VERSION, "profile.json (versions)")) for item in versions]
     numbers = [version["number"] for version in checked_versions]
     if len(set(numbers)) != len(numbers):
         raise Invalid("The profile file is broken: profile.json names a version twice.")
@@ -131,8 +178,8 @@ def checked_content(
     if not isinstance(notes, list):
         raise Invalid("The profile file is broken: notes.json is not a list.")
     return {
-        "conversations": list(conversations),
-        "feedback": list(feedback),
+        "conversations": checked_conversations,
+        "feedback": list(events.values()),
         "runs": _runs(runs, events, ids),
         "versions": checked_versions,
         "notes": checked_notes(notes),
@@ -157,6 +204,10 @@ def _new(entry_id: str, ids: set[str], where: str) -> None:
     ids.add(entry_id)
 
 
+def _with_report(row: Mapping[str, Any]) -> dict[str, Any]:
+    return {**row, "report": checked_report(row["report"])}
+
+
 def _refuse(where: str, what: str) -> Invalid:
     return Invalid(f"The profile file is broken: {where} {what}.")
 
@@ -174,7 +225,7 @@ def _messages(conversation: Mapping[str, Any], ids: set[str]) -> dict[str, Mappi
             raise _refuse(
                 "conversations.jsonl", f"has the message {message['id']} with a wrong finish_reason"
             )
-        own[message["id"]] = {**message, "conversation_id": conversation["id"]}
+        own[message["id"]] = message
     return own
 
 
@@ -196,13 +247,13 @@ def _comparisons(
 
 
 def _events(
-    feedback: Sequence[Any],
+    feedback: Iterable[Any],
     messages: Mapping[str, Mapping[str, Any]],
     comparisons: Mapping[str, Mapping[str, Any]],
     ids: set[str],
-) -> dict[str, Mapping[str, Any]]:
-    events: dict[str, Mapping[str, Any]] = {}
-    superseded: set[str] = set()
+) -> dict[str, dict[str, Any]]:
+    """Every event first, then what each supersedes, which may stand behind it: files were written that way."""
+    events: dict[str, dict[str, Any]] = {}
     for item in feedback:
         event = _fields(item, _EVENT, "feedback.jsonl")
         _new(event["id"], ids, "feedback.jsonl")
@@ -210,14 +261,28 @@ def _events(
             retraction = _fields(event["retracted"], {"id": is_id, "created": _time}, "feedback.jsonl")
             _new(retraction["id"], ids, "feedback.jsonl")
         _check_target(event, messages, comparisons)
-        older = events.get(event["supersedes"] or "")
-        if event["supersedes"] is not None:
-            same = older and all(older[key] == event[key] for key in ("kind", "message_id", "comparison_id"))
-            if not same or event["supersedes"] in superseded:
-                raise _refuse("feedback.jsonl", f"has {event['id']}, which supersedes what it cannot")
-            superseded.add(event["supersedes"])
         events[event["id"]] = event
+    _check_superseding(events)
     return events
+
+
+def _check_superseding(events: Mapping[str, Mapping[str, Any]]) -> None:
+    """Each supersedes one of its own kind and target, which no other does, and none leads back to itself."""
+    older_of = {event_id: event["supersedes"] for event_id, event in events.items() if event["supersedes"]}
+    newer_of: dict[str, str] = {}
+    for event_id, older_id in older_of.items():
+        event, older = events[event_id], events.get(older_id)
+        same = older and all(older[key] == event[key] for key in ("kind", "message_id", "comparison_id"))
+        if not same or older_id in newer_of:
+            raise _refuse("feedback.jsonl", f"has {event_id}, which supersedes what it cannot")
+        newer_of[older_id] = event_id
+    reached = 0
+    for event_id in older_of.keys() - newer_of.keys():  # the newest of each chain; a ring has none
+        while event_id in older_of:
+            event_id = older_of[event_id]
+            reached += 1
+    if reached != len(older_of):
+        raise _refuse("feedback.jsonl", "has feedback that supersedes itself in a ring")
 
 
 def _check_target(
@@ -238,8 +303,9 @@ def _check_target(
     checked_value(event["kind"], event["value"], original=message["content"])
 
 
-def _runs(runs: Sequence[Any], events: Mapping[str, Any], ids: set[str]) -> list[dict[str, Any]]:
+def _runs(runs: Iterable[Any], events: Mapping[str, Any], ids: set[str]) -> list[dict[str, Any]]:
     checked = []
+    measures = 0
     for item in runs:
         run = _fields(item, _RUN, "runs.jsonl")
         _new(run["id"], ids, "runs.jsonl")
@@ -251,9 +317,12 @@ def _runs(runs: Sequence[Any], events: Mapping[str, Any], ids: set[str]) -> list
             used.add(feedback_id)
         steps: set[tuple[int, str]] = set()
         for row in run["metrics"]:
-            good = isinstance(row, list) and len(row) == 3 and _count(row[0]) and _text(row[1])
+            good = isinstance(row, list) and len(row) == 3 and _count(row[0]) and _line(row[1])
             if not good or not _finite(row[2]) or (row[0], row[1]) in steps:
                 raise _refuse("runs.jsonl", f"has the run {run['id']} with wrong metrics")
             steps.add((row[0], row[1]))
-        checked.append(run)
+        measures += len(used) + len(steps)
+        if measures > MAX_MEASURES:
+            raise _refuse("runs.jsonl", f"has more than {MAX_MEASURES:,} metrics and uses")
+        checked.append(_with_report(run))
     return checked

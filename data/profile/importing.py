@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -30,12 +31,12 @@ def import_profile(store: Store, home: Home, user_id: str, zip_path: Path) -> Im
         base = store.base()
         fit = _fit(file, base)
         _check_files(file, base, fit)
-        moved: list[int] = []
+        new_numbers: dict[int, int] = {}
         placed: list[Path] = []
 
-        def place(move: int) -> None:
-            moved.append(move)
-            _place(home, user_id, file, move, placed)
+        def place(numbers: Mapping[int, int]) -> None:
+            new_numbers.update(numbers)
+            _place(home, user_id, file, numbers, placed)
 
         try:
             counts = store.add_profile_content(user_id, file.content, with_versions=True, before_commit=place)
@@ -45,8 +46,8 @@ def import_profile(store: Store, home: Home, user_id: str, zip_path: Path) -> Im
             raise
     kept = [version for version in file.content["versions"] if version["has_weights"]]
     fit = replace(fit, loadable=all(version["status"] != "unloadable" for version in kept))
-    versions = [version["number"] + moved[0] for version in kept]
-    return ImportReport(counts, versions, fit.loadable, _notes(file, fit, moved[0], versions))
+    versions = [new_numbers[version["number"]] for version in kept]
+    return ImportReport(counts, versions, fit.loadable, _notes(file, fit, new_numbers, versions))
 
 
 @dataclass(frozen=True)
@@ -90,7 +91,7 @@ def _check_files(file: ProfileFile, base: BaseSpec | None, fit: _Fit) -> None:
             check_reward(reward, f"reward/{number}")
 
 
-def _place(home: Home, user_id: str, file: ProfileFile, move: int, placed: list[Path]) -> None:
+def _place(home: Home, user_id: str, file: ProfileFile, numbers: Mapping[int, int], placed: list[Path]) -> None:
     """Move the checked folders to where they belong; they are whole on the disk before their rows are.
 
     A folder that is there already has no row (numbers are new): what a broken publication left.
@@ -99,8 +100,8 @@ def _place(home: Home, user_id: str, file: ProfileFile, move: int, placed: list[
         for version in file.content["versions"]:
             number = version["number"]
             for source, target in (
-                (file.folder / "adapters" / str(number), home.adapter_dir(user_id, number + move)),
-                (file.folder / "reward" / str(number), home.reward_dir(user_id, number + move)),
+                (file.folder / "adapters" / str(number), home.adapter_dir(user_id, numbers[number])),
+                (file.folder / "reward" / str(number), home.reward_dir(user_id, numbers[number])),
             ):
                 if not source.is_dir():
                     continue
@@ -115,7 +116,7 @@ def _place(home: Home, user_id: str, file: ProfileFile, move: int, placed: list[
         raise AttuneError(f"The adapters could not be put in place: {error.strerror or error}.") from error
 
 
-def _notes(file: ProfileFile, fit: _Fit, move: int, versions: list[int]) -> list[str]:
+def _notes(file: ProfileFile, fit: _Fit, numbers: Mapping[int, int], versions: list[int]) -> list[str]:
     notes = []
     if versions and not fit.loadable:
         name = file.base["id"] if file.base else "an unknown model"
@@ -125,8 +126,8 @@ def _notes(file: ProfileFile, fit: _Fit, move: int, versions: list[int]) -> list
         )
     if versions and not fit.known:
         notes.append("No base model has been loaded here yet; whether the adapters fit shows when one is.")
-    if move and versions:
+    if versions and any(old != new for old, new in numbers.items()):
         notes.append(f"The imported versions are numbers {versions[0]} to {versions[-1]} here.")
     if file.live_version and fit.loadable:
-        notes.append(f"Version {file.live_version + move} was the live one where the file was made.")
+        notes.append(f"Version {numbers[file.live_version]} was the live one where the file was made.")
     return notes

@@ -1,22 +1,24 @@
 """Opens a profile file that came from anywhere: names, sizes, hashes and schema, before anything is used.
 
 Nothing is extracted by its own name: a member is looked up in the list of what a profile may hold, and read
-up to a limit, whatever its header says. Nothing is unpickled, no path leaves the given folder.
+up to a limit, whatever its header says. Nothing is unpickled, no path leaves the given folder. Every member is read
+twice: for its hash, and once all hashes are right for its rows, a line at a time.
 """
 
 from __future__ import annotations
 
 import hashlib
+import io
 import json
 import re
 import shutil
 import struct
 import zipfile
 import zlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from data.errors import AttuneError, Invalid
 from data.profile.checks import checked_content
@@ -24,7 +26,9 @@ from data.profile.format import (
     CONVERSATIONS,
     FEEDBACK,
     FORMAT,
+    MAX_LINE_BYTES,
     MAX_MEMBERS,
+    MAX_ROWS,
     MAX_TOTAL_BYTES,
     NOTES,
     PROFILE,
@@ -32,6 +36,7 @@ from data.profile.format import (
     RUNS,
     SETTINGS,
     SUMS,
+    is_bomb,
     member_limit,
     member_version,
 )
@@ -57,17 +62,18 @@ def read_profile(path: Path, folder: Path) -> ProfileFile:
     """Check the zip at `path` and extract its adapters below the empty `folder`. Raises Invalid."""
     try:
         with zipfile.ZipFile(path) as archive:
-            members = _members(archive)
+            members = _members(archive, path.stat().st_size)
             needed = sum(info.file_size for info in members.values())
             if shutil.disk_usage(folder).free < 2 * needed:
                 raise AttuneError(
                     f"There is not enough free disk space to import {path.name} ({needed:,} bytes)."
                 )
-            texts: dict[str, bytes] = {}
-            digests: dict[str, str] = {}
+            digests = {}
             for name, info in members.items():
                 target = None if member_version(name) is None else folder / name
-                texts[name], digests[name] = _read(archive, info, target)
+                digests[name] = _read(archive, info, target)
+            _check_sums(archive.read(members[SUMS]), digests)
+            return _parsed(archive, members, folder)
     except (
         zipfile.BadZipFile,
         zlib.error,
@@ -80,11 +86,9 @@ def read_profile(path: Path, folder: Path) -> ProfileFile:
         raise Invalid(f"{path.name} is not a whole zip file ({error}).") from error
     except OSError as error:
         raise AttuneError(f"{path.name} cannot be read: {error.strerror or error}.") from error
-    _check_sums(texts[SUMS], digests)
-    return _parsed(texts, folder, {number for name in members if (number := member_version(name))})
 
 
-def _members(archive: zipfile.ZipFile) -> dict[str, zipfile.ZipInfo]:
+def _members(archive: zipfile.ZipFile, file_bytes: int) -> dict[str, zipfile.ZipInfo]:
     """The members by name; refuses unknown, doubled, missing, encrypted and oversized ones."""
     infos = archive.infolist()
     if len(infos) > MAX_MEMBERS:
@@ -102,22 +106,29 @@ def _members(archive: zipfile.ZipFile) -> dict[str, zipfile.ZipInfo]:
             raise Invalid(f"The profile file is broken: {info.filename} is compressed in an unusual way.")
         if info.file_size > limit:
             raise Invalid(f"The profile file is broken: {info.filename} has more than {limit:,} bytes.")
+        if not info.filename.endswith(".safetensors") and is_bomb(info.file_size, info.compress_size):
+            raise Invalid(
+                f"The profile file is broken: {info.filename} grows from {info.compress_size:,} to "
+                f"{info.file_size:,} bytes, which no export does."
+            )
         members[info.filename] = info
     missing = [name for name in REQUIRED if name not in members]
     if missing:
         raise Invalid(f"This is not a profile file: it has no {missing[0]}.")
     if sum(info.file_size for info in infos) > MAX_TOTAL_BYTES:
         raise Invalid(f"The profile file is broken: it has more than {MAX_TOTAL_BYTES:,} bytes.")
+    if sum(info.compress_size for info in infos) > file_bytes:  # members that overlap
+        raise Invalid("The profile file is broken: its members have more bytes than the file.")
     return members
 
 
-def _read(archive: zipfile.ZipFile, info: zipfile.ZipInfo, target: Path | None) -> tuple[bytes, str]:
-    """A member's bytes (empty where they went to the file `target`) and their hash.
+def _read(archive: zipfile.ZipFile, info: zipfile.ZipInfo, target: Path | None) -> str:
+    """A member's hash; its bytes go to the file `target`, if there is one.
 
     `zipfile` reads no more than the directory of the zip announced, which `_members` has limited, and refuses
     what then has another checksum: a bomb stops here.
     """
-    digest, pieces = hashlib.sha256(), []
+    digest = hashlib.sha256()
     if target is not None:
         target.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     file = target.open("xb") if target is not None else None
@@ -127,12 +138,10 @@ def _read(archive: zipfile.ZipFile, info: zipfile.ZipInfo, target: Path | None) 
                 digest.update(piece)
                 if file is not None:
                     file.write(piece)
-                else:
-                    pieces.append(piece)
     finally:
         if file is not None:
             file.close()
-    return b"".join(pieces), digest.hexdigest()
+    return digest.hexdigest()
 
 
 def _check_sums(sums: bytes, digests: Mapping[str, str]) -> None:
@@ -153,23 +162,30 @@ def _check_sums(sums: bytes, digests: Mapping[str, str]) -> None:
         raise Invalid(f"The profile file is broken: {SUMS} lists {min(listed)}, which is not there.")
 
 
-def _parsed(texts: Mapping[str, bytes], folder: Path, numbers: set[int]) -> ProfileFile:
-    profile = _json(texts[PROFILE], PROFILE)
+def _parsed(archive: zipfile.ZipFile, members: Mapping[str, zipfile.ZipInfo], folder: Path) -> ProfileFile:
+    def json_of(name: str) -> Any:
+        return _json(archive.read(members[name]), name)
+
+    def rows_of(name: str) -> Iterator[Any]:
+        return _json_lines(archive, members[name])
+
+    profile = json_of(PROFILE)
     if not isinstance(profile, dict) or not isinstance(profile.get("format"), int):
         raise Invalid(f"This is not a profile file: {PROFILE} has no format version.")
     if profile["format"] != FORMAT:
         raise Invalid(
-            f"The profile file has format {profile['format']}; this Attune reads format {FORMAT}. "
+            f"The profile file has format {str(profile['format'])[:20]}; this Attune reads format {FORMAT}. "
             "Update Attune."
         )
     content = checked_content(
-        _json_lines(texts[CONVERSATIONS], CONVERSATIONS),
-        _json_lines(texts[FEEDBACK], FEEDBACK),
-        _json_lines(texts[RUNS], RUNS),
+        rows_of(CONVERSATIONS),
+        rows_of(FEEDBACK),
+        rows_of(RUNS),
         profile.get("versions"),
-        _json(texts[NOTES], NOTES),
-        _json(texts[SETTINGS], SETTINGS),
+        json_of(NOTES),
+        json_of(SETTINGS),
     )
+    numbers = {number for name in members if (number := member_version(name))}
     if profile.get("counts") != counts_of(content):
         raise Invalid(f"The profile file is broken: the counts in {PROFILE} are not what is in the file.")
     with_weights = {version["number"] for version in content["versions"] if version["has_weights"]}
@@ -205,12 +221,22 @@ def _json(raw: bytes, name: str) -> Any:
         raise Invalid(f"The profile file is broken: {name} is not JSON in UTF-8.") from error
 
 
-def _json_lines(raw: bytes, name: str) -> list[Any]:
-    # Split at newlines alone: splitlines() would also split at U+2028, which JSON allows inside texts.
-    lines = raw.split(b"\n")
-    if lines[-1]:
-        raise Invalid(f"The profile file is broken: {name} does not end with a whole line.")
-    return [_json(line, f"line {number} of {name}") for number, line in enumerate(lines[:-1], start=1)]
+def _json_lines(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> Iterator[Any]:
+    """A member's values, one a line; who takes them can refuse the first bad one before the next is read."""
+    name = info.filename
+    with archive.open(info) as member, io.BufferedReader(cast(io.RawIOBase, member), _PIECE) as lines:
+        number = 0
+        # Lines end at newlines alone: JSON allows U+2028 and its like inside texts.
+        while line := lines.readline(MAX_LINE_BYTES + 1):
+            number += 1
+            if number > MAX_ROWS or len(line) > MAX_LINE_BYTES:
+                raise Invalid(
+                    f"The profile file is broken: {name} has more than {MAX_ROWS:,} lines, or one of more than "
+                    f"{MAX_LINE_BYTES:,} bytes."
+                )
+            if not line.endswith(b"\n"):
+                raise Invalid(f"The profile file is broken: {name} does not end with a whole line.")
+            yield _json(line, f"line {number} of {name}")
 
 
 def _no_constant(name: str) -> Any:

@@ -80,7 +80,7 @@ def undo_reset(store: Store, home: Home, user_id: str) -> dict[str, Any]:
     latest = resets[-1]
     live: list[int] = []
 
-    def end(_: int) -> None:
+    def end(_: object) -> None:
         live.append(store.undo_reset_rows(latest))
 
     content = _empty()

@@ -242,6 +242,8 @@ class Chat(Connected):
         """
         indexed: list[str] = []
         scanned: list[str] = []
+        # A NUL would end the words for the index in the middle; half a character stands in no message.
+        query = query.replace("\0", "").encode("utf-8", "ignore").decode("utf-8")
         for word in query.split():
             trigrams = [word] if len(word) >= 3 else self._trigrams(word)
             if not trigrams:

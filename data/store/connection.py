@@ -16,7 +16,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-from data.errors import AttuneError
+from data.errors import AttuneError, Invalid
 from data.home import Home
 from data.ids import new_id
 from data.schema import migrate
@@ -128,10 +128,16 @@ class Connected:
                 db.execute("ROLLBACK")  # nothing was written
 
     def _all_rows(self, sql: str, parameters: Sequence[Any] = ()) -> list[Row]:
-        return self._db().execute(sql, parameters).fetchall()
+        try:
+            return self._db().execute(sql, parameters).fetchall()
+        except UnicodeEncodeError as error:
+            raise _plain(error) from error
 
     def _one_row(self, sql: str, parameters: Sequence[Any] = ()) -> Row | None:
-        row: Row | None = self._db().execute(sql, parameters).fetchone()
+        try:
+            row: Row | None = self._db().execute(sql, parameters).fetchone()
+        except UnicodeEncodeError as error:
+            raise _plain(error) from error
         return row
 
     def _new_id(self, db: Connection) -> str:
@@ -187,7 +193,7 @@ def from_json(text: str) -> Any:
 
 def _plain(error: Exception) -> AttuneError:
     if isinstance(error, UnicodeEncodeError):
-        return AttuneError("The text has half a character in it (a lone surrogate), which cannot be stored.")
+        return Invalid("The text has half a character in it (a lone surrogate), which cannot be stored.")
     if "full" in str(error):
         return AttuneError("The disk is full: nothing was saved. Free some space and try again.")
     if "locked" in str(error):

@@ -7,12 +7,14 @@ file passes before it comes here.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from data.ids import new_id
+from data.reports import with_new_ids
 from data.store.connection import Connection, Row, from_json, to_json
 from data.store.learning import IN_USE, Learning
+from data.store.renaming import ids_by_table, moved_watermark, renumbering
 from data.store.settings import Settings
 
 Content = dict[str, Any]
@@ -117,31 +119,32 @@ class ProfileRows(Settings, Learning):
         content: Content,
         *,
         with_versions: bool,
-        before_commit: Callable[[int], None] | None = None,
+        before_commit: Callable[[Mapping[int, int]], None] | None = None,
     ) -> dict[str, int]:
         """Put a checked profile's rows in, in one transaction; returns how many of each kind.
 
-        An id that is taken (or dated in the future) is replaced everywhere. With `with_versions`, version
-        numbers move up behind those that were ever used here; `before_commit(moved_by)` is where the files
-        go into place: if it raises, no row stays. No version goes live by this.
+        Where an id is taken (or dated in the future) all are replaced, everywhere. With `with_versions`, version
+        numbers go behind those that were ever used here; `before_commit(numbers)`, old number -> new one, is where
+        the files go into place: if it raises, no row stays. No version goes live by this.
         """
         with self._write() as db:
-            move = self._next_number(db, user_id) - 1 if with_versions else 0
+            numbers = renumbering(content, self._next_number(db, user_id) - 1) if with_versions else {}
             rename = self._renaming(db, content)
             for conversation in content["conversations"]:
-                _put_conversation(db, user_id, conversation, rename, move)
+                _put_conversation(db, user_id, conversation, rename, numbers)
             for event in content["feedback"]:
                 _put_feedback(db, user_id, event, rename)
+            said = sorted(event["id"] for event in content["feedback"])
             for run in content["runs"]:
-                _put_run(db, user_id, run, rename, move)
+                _put_run(db, user_id, run, rename, numbers, said)
             if with_versions:
                 for version in content["versions"]:
-                    _put_version(db, user_id, version, move)
+                    _put_version(db, user_id, version, rename, numbers)
             self._put_missing_notes(user_id, content["notes"])
             if content["settings"]:
                 self.update_settings(user_id, content["settings"])
             if before_commit is not None:
-                before_commit(move)
+                before_commit(numbers)
         return counts_of(content)
 
     def _put_missing_notes(self, user_id: str, notes: Sequence[Mapping[str, Any]]) -> None:
@@ -152,19 +155,19 @@ class ProfileRows(Settings, Learning):
             self.put_notes(user_id, [*present, *missing], keep_ids=True)
 
     def _renaming(self, db: Connection, content: Content) -> dict[str, str]:
-        """Old id -> new id for every id of the content; most stay what they are."""
-        taken: set[str] = set()
-        names: dict[str, list[str]] = _ids_by_table(content)
-        for table, ids in names.items():
-            taken |= {
-                row[0]
-                for row in db.execute(
-                    f"SELECT id FROM {table} WHERE id IN (SELECT value FROM json_each(?))", (to_json(ids),)
-                )
-            }
+        """Old id -> new id for every id of the content: each stays what it is, or all are new, in the order they had.
+
+        What came later has the greater id, within a table (the newest message of a conversation) and between two (a
+        comparison and the replies after it); new ids for some alone would turn that round.
+        """
         horizon = new_id(now_ms=int(time.time() * 1000) + FUTURE_MS)
-        everything = sorted({item for ids in names.values() for item in ids})
-        rename = {old: old if old not in taken and old < horizon else self._new_id(db) for old in everything}
+        ids = ids_by_table(content)
+        everything = sorted({item for found in ids.values() for item in found})
+        is_new = bool(everything) and everything[-1] >= horizon
+        for table, found in ids.items():
+            taken = f"SELECT 1 FROM {table} WHERE id IN (SELECT value FROM json_each(?)) LIMIT 1"
+            is_new = is_new or db.execute(taken, (to_json(found),)).fetchone() is not None
+        rename = {old: self._new_id(db) if is_new else old for old in everything}
         newest = max(rename.values(), default="")
         db.execute("UPDATE id_clock SET last_id = max(last_id, ?)", (newest,))
         return rename
@@ -192,21 +195,6 @@ def counts_of(content: Content) -> dict[str, int]:
         "versions": len(content["versions"]),
         "runs": len(content["runs"]),
         "notes": len(content["notes"]),
-    }
-
-
-def _ids_by_table(content: Content) -> dict[str, list[str]]:
-    def ids(items: Iterable[Mapping[str, Any]]) -> list[str]:
-        return [item["id"] for item in items]
-
-    conversations, feedback = content["conversations"], content["feedback"]
-    return {
-        "conversations": ids(conversations),
-        "messages": ids(message for item in conversations for message in item["messages"]),
-        "comparisons": ids(comparison for item in conversations for comparison in item["comparisons"]),
-        "feedback": ids(feedback),
-        "retractions": ids(event["retracted"] for event in feedback if event["retracted"]),
-        "learning_runs": ids(content["runs"]),
     }
 
 
@@ -238,12 +226,8 @@ def _version(row: Row) -> dict[str, Any]:
     }
 
 
-def _moved(version: int | None, move: int) -> int | None:
-    return version + move if version else version  # neither None nor 0, the base, moves
-
-
 def _put_conversation(
-    db: Connection, user_id: str, item: Mapping[str, Any], rename: Mapping[str, str], move: int
+    db: Connection, user_id: str, item: Mapping[str, Any], rename: Mapping[str, str], numbers: Mapping[int, int]
 ) -> None:
     conversation_id = rename[item["id"]]
     db.execute(
@@ -260,7 +244,7 @@ def _put_conversation(
                 rename[message["parent_id"]] if message["parent_id"] else None, message["role"],
                 message["content"], message["finish_reason"], message["prompt_tokens"],
                 message["completion_tokens"], to_json(message["sampling"]),
-                _moved(message["adapter_version"], move), message["created"],
+                _renumbered(message["adapter_version"], numbers), message["created"],
             ),
         )  # fmt: skip
     for comparison in item["comparisons"]:
@@ -269,7 +253,7 @@ def _put_conversation(
             (
                 rename[comparison["id"]], user_id, conversation_id, rename[comparison["prompt_message_id"]],
                 to_json([rename[reply] for reply in comparison["reply_ids"]]),
-                to_json([_moved(version, move) for version in comparison["versions"]]), comparison["created"],
+                to_json([_renumbered(version, numbers) for version in comparison["versions"]]), comparison["created"],
             ),
         )  # fmt: skip
 
@@ -299,19 +283,18 @@ def _put_feedback(db: Connection, user_id: str, event: Mapping[str, Any], rename
 
 
 def _put_run(
-    db: Connection, user_id: str, run: Mapping[str, Any], rename: Mapping[str, str], move: int
-) -> None:
+    db: Connection, user_id: str, run: Mapping[str, Any], rename: Mapping[str, str], numbers: Mapping[int, int],
+    said: Sequence[str],
+) -> None:  # fmt: skip
+    """`said`: the ids of all feedback of the content, as they were."""
     run_id = rename[run["id"]]
-    watermark = run["watermark"]
-    if watermark:
-        newest = db.execute("SELECT last_id FROM id_clock").fetchone()[0]
-        watermark = min(rename.get(watermark, watermark), newest)
+    newest = db.execute("SELECT last_id FROM id_clock").fetchone()[0]
     values = {
         **run,
         "id": run_id,
-        "watermark": watermark,
-        "version": _moved(run["version"], move),
-        "report": to_json(run["report"]),
+        "watermark": moved_watermark(run["watermark"], said, rename, newest),
+        "version": _renumbered(run["version"], numbers),
+        "report": to_json(with_new_ids(run["report"], rename)),
     }
     columns = (*_RUN_COLUMNS, "report")
     quoted = ", ".join('"' + column + '"' for column in columns)  # trigger is a word of SQL's
@@ -326,13 +309,19 @@ def _put_run(
     db.executemany("INSERT INTO run_metrics VALUES (?, ?, ?, ?)", [(run_id, *row) for row in run["metrics"]])
 
 
-def _put_version(db: Connection, user_id: str, version: Mapping[str, Any], move: int) -> None:
+def _put_version(
+    db: Connection, user_id: str, version: Mapping[str, Any], rename: Mapping[str, str], numbers: Mapping[int, int]
+) -> None:
     db.execute(
         "INSERT INTO adapter_versions (user_id, number, parent, base_id, sha256, status, has_weights, report,"
         " created_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
         (
-            user_id, version["number"] + move, _moved(version["parent"], move), version["base_id"],
-            version["sha256"], version["status"], int(version["has_weights"]), to_json(version["report"]),
-            version["created"],
+            user_id, _renumbered(version["number"], numbers), _renumbered(version["parent"], numbers),
+            version["base_id"], version["sha256"], version["status"], int(version["has_weights"]),
+            to_json(with_new_ids(version["report"], rename)), version["created"],
         ),
     )  # fmt: skip
+
+
+def _renumbered(version: int | None, numbers: Mapping[int, int]) -> int | None:
+    return None if version is None else numbers.get(version, version)  # 0, the base, is 0 everywhere

@@ -43,8 +43,8 @@ class Runs(Connected):
             "SELECT * FROM learning_runs WHERE state = 'queued' ORDER BY id")]  # fmt: skip
 
     def start_run(self, run_id: str, watermark: str | None) -> LearningRun:
-        """A queued run becomes running, without what an attempt before it measured. Raises Conflict if it is no longer
-        queued (cancelled, say)."""
+        """A queued run becomes running, without what an attempt before it measured and used. Raises Conflict if it is
+        no longer queued (cancelled, say)."""
         now = utc_now()
         with self._write() as db:
             done = db.execute(
@@ -55,6 +55,7 @@ class Runs(Connected):
             if not done.rowcount:
                 raise Conflict(f"The run {run_id} is not queued (any more).")
             db.execute("DELETE FROM run_metrics WHERE run_id = ?", (run_id,))
+            db.execute("DELETE FROM feedback_use WHERE run_id = ?", (run_id,))
         return self._run(run_id)
 
     def report_progress(self, run_id: str, phase: str, progress: float) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -21,13 +20,20 @@ def _number(least: float, most: float) -> Callable[[Any], bool]:
     return lambda value: (
         isinstance(value, int | float)
         and not isinstance(value, bool)
-        and math.isfinite(value)
         and least <= value <= most
     )
 
 
 def _whole(least: int, most: int) -> Callable[[Any], bool]:
     return lambda value: isinstance(value, int) and not isinstance(value, bool) and least <= value <= most
+
+
+def _is_prompt(value: Any) -> bool:
+    return (
+        isinstance(value, str)
+        and len(value) <= MAX_PROMPT_CHARS
+        and not any("\ud800" <= char <= "\udfff" for char in value)
+    )
 
 
 def _is_bool(value: Any) -> bool:
@@ -51,8 +57,8 @@ _SETTINGS: dict[str, tuple[Any, Callable[[Any], bool], str]] = {
     "max_tokens": (256, _whole(1, 8192), "a whole number from 1 to 8192"),
     "system_prompt": (
         "",
-        lambda value: isinstance(value, str) and len(value) <= MAX_PROMPT_CHARS,
-        f"a text of at most {MAX_PROMPT_CHARS:,} characters",
+        _is_prompt,
+        f"a text of at most {MAX_PROMPT_CHARS:,} whole characters",
     ),
     "learning": (True, _is_bool, "true or false"),
     "paused": (False, _is_bool, "true or false"),

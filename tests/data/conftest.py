@@ -10,6 +10,7 @@ import pytest
 from data.home import Home
 from data.store import Store
 from data.types import Conversation, Message, User
+from tests.data.profile_files import Members, good_members
 
 
 @pytest.fixture
@@ -54,3 +55,8 @@ def make_chat():
 @pytest.fixture
 def chatted(store: Store) -> Chatted:
     return chat(store)
+
+
+@pytest.fixture
+def members(store: Store, home: Home, chatted: Chatted) -> Members:
+    return good_members(store, home, chatted)

@@ -2,121 +2,37 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import struct
 import zipfile
 from collections.abc import Callable
-from pathlib import Path
 
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from safetensors.numpy import save, save_file
+from safetensors.numpy import save
 
-from data.adapter_files import adapter_sha256
-from data.errors import AttuneError, Invalid
-from data.home import Home
-from data.profile import export_profile, import_profile
-from data.store import Store
-from data.types import BaseSpec
-
-LAYER = "model.layers.0.self_attn.q_proj"
-A, B = (f"base_model.model.{LAYER}.lora_{side}.weight" for side in "AB")
-BASE = BaseSpec("embedded", "", "w" * 64, "t" * 64, {LAYER: (6, 4)})
-CONFIG = {"peft_type": "LORA", "r": 2, "lora_alpha": 4, "target_modules": ["q_proj"], "bias": "none"}
-
-Members = dict[str, bytes]
-
-
-def weights(a=(2, 4), b=(6, 2), value=1.0, dtype=np.float32) -> bytes:
-    return save({A: np.full(a, value, dtype), B: np.full(b, value, dtype)})
-
-
-@pytest.fixture
-def members(store: Store, home: Home, chatted) -> Members:
-    """The members of a good file: a chat with feedback and one adapter with its reward model."""
-    user = chatted.user.id
-    store.record_base(BASE)
-    store.add_feedback(user, "stars", 5, message_id=chatted.reply.id)
-    replies = [chatted.reply.id, chatted.sibling.id]
-    comparison = store.create_comparison(user, chatted.conversation.id, chatted.question.id, replies)
-    store.add_feedback(user, "ranking", {"order": [replies]}, comparison_id=comparison.id)
-    folder = home.adapter_dir(user, 1)
-    folder.mkdir(parents=True)
-    (folder / "adapter_model.safetensors").write_bytes(weights())
-    (folder / "adapter_config.json").write_text(json.dumps(CONFIG))
-    home.reward_dir(user, 1).mkdir(parents=True)
-    save_file({"w": np.ones(3)}, home.reward_dir(user, 1) / "reward.safetensors")
-    store.record_version(user, 1, 0, "embedded", adapter_sha256(folder), "accepted", {}, "promoted")
-    out = home.tmp_dir / "good.zip"
-    export_profile(store, home, user, out)
-    with zipfile.ZipFile(out) as archive:
-        return {name: archive.read(name) for name in archive.namelist()}
-
-
-def write(path: Path, members: Members, sums: bool = True) -> Path:
-    """A zip of these members, with true sums unless told otherwise."""
-    if sums:
-        lines = [f"{hashlib.sha256(v).hexdigest()}  {k}\n" for k, v in members.items() if k != "SHA256SUMS"]
-        members = {**members, "SHA256SUMS": "".join(lines).encode()}
-    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
-        for name, content in members.items():
-            archive.writestr(name, content)
-    return path
-
-
-def refused(store: Store, home: Home, path: Path) -> str:
-    """Import `path`, see it refused, see that nothing has changed; returns the line."""
-    user = store.ensure_user().id
-    rows = store.profile_content(user)
-    files = sorted(p for p in home.root.rglob("*") if p.name not in ("attune.db-wal", "attune.db-shm"))
-    with pytest.raises(Invalid) as caught:
-        import_profile(store, home, user, path)
-    assert store.profile_content(user) == rows
-    now = sorted(p for p in home.root.rglob("*") if p.name not in ("attune.db-wal", "attune.db-shm"))
-    assert now == files
-    line = str(caught.value)
-    assert "\n" not in line and len(line) < 300
-    return line
-
-
-def edit_json(name: str, change: Callable[[dict], object]) -> Callable[[Members], None]:
-    def apply(members: Members) -> None:
-        value = json.loads(members[name])
-        change(value)
-        members[name] = json.dumps(value).encode()
-
-    return apply
-
-
-def edit_line(name: str, number: int, change: Callable[[dict], object]) -> Callable[[Members], None]:
-    def apply(members: Members) -> None:
-        lines = members[name].decode().split("\n")
-        value = json.loads(lines[number])
-        change(value)
-        lines[number] = json.dumps(value)
-        members[name] = "\n".join(lines).encode()
-
-    return apply
-
-
-def put(name: str, content: bytes) -> Callable[[Members], None]:
-    return lambda members: members.__setitem__(name, content)
-
-
-def drop(name: str) -> Callable[[Members], None]:
-    return lambda members: members.__delitem__(name)
-
-
-ADAPTER = "adapters/1/adapter_model.safetensors"
-SETUP = "adapters/1/adapter_config.json"
-
-
-def config(**changes: object) -> Callable[[Members], None]:
-    return put(SETUP, json.dumps({**CONFIG, **changes}).encode())
-
+from data.errors import AttuneError
+from data.profile import import_profile
+from tests.data.profile_files import (
+    ADAPTER,
+    SETUP,
+    WHEN,
+    A,
+    B,
+    Members,
+    again,
+    config,
+    drop,
+    edit_json,
+    edit_line,
+    put,
+    refused,
+    run,
+    weights,
+    write,
+)
 
 BAD: dict[str, tuple[Callable[[Members], None], str]] = {
     # names
@@ -154,6 +70,13 @@ BAD: dict[str, tuple[Callable[[Members], None], str]] = {
     "feedback that supersedes itself": (
         edit_line("feedback.jsonl", 0, lambda e: e.update(supersedes=e["id"])), "supersedes"
     ),
+    "feedback that supersedes in a ring": (
+        lambda m: [
+            edit_line("feedback.jsonl", 1, lambda e: (e.clear(), e.update(again(m))))(m),
+            edit_line("feedback.jsonl", 0, lambda e: e.update(supersedes=again(m)["id"]))(m),
+        ],
+        "in a ring",
+    ),
     "one id twice": (
         edit_line("conversations.jsonl", 0, lambda c: c["messages"][1].update(id=c["messages"][0]["id"])), "twice"
     ),
@@ -167,6 +90,21 @@ BAD: dict[str, tuple[Callable[[Members], None], str]] = {
         edit_line("conversations.jsonl", 0, lambda c: c["messages"][0].update(content="\ud800")), "content"
     ),
     "a time that is none": (edit_line("conversations.jsonl", 0, lambda c: c.update(created="now")), "created"),
+    "a day that is none": (
+        edit_line("feedback.jsonl", 0, lambda e: e.update(created=WHEN.replace("01", "19"))), "created"
+    ),
+    "edits that are none": (
+        edit_line("conversations.jsonl", 0, lambda c: c["messages"][1].update(sampling={"edited": ["x"]})), "sampling"
+    ),
+    "settings of a reply that name a file": (
+        edit_line("conversations.jsonl", 0, lambda c: c["messages"][1].update(sampling={"seed": {"path": "x"}})),
+        "sampling",
+    ),
+    "an endless whole number": (run(metrics=[[1, "objective/kl", 10**400]]), "metrics"),
+    "seconds that no clock counts": (edit_line("feedback.jsonl", 0, lambda e: e.update(seen_s=10**400)), "seen_s"),
+    "more progress than all": (run(progress=1e300), "progress"),
+    "a reason of a book's length": (run(reason="x" * 10_000), "reason"),
+    "an empty line": (lambda m: put("feedback.jsonl", b"\n" + m["feedback.jsonl"])(m), "line 1 of feedback.jsonl"),
     "a number as text": (edit_line("conversations.jsonl", 0, lambda c: c.update(title=5)), "title"),
     "a version zero": (edit_json("profile.json", lambda p: p["versions"][0].update(number=0)), "number"),
     "a live version that is not there": (edit_json("profile.json", lambda p: p.update(live_version=9)), "live"),
@@ -192,9 +130,11 @@ BAD: dict[str, tuple[Callable[[Members], None], str]] = {
     # configuration
     "a prompt-tuning adapter": (config(peft_type="PROMPT_TUNING"), "plain LoRA"),
     "a module to save": (config(modules_to_save=["lm_head"]), "modules_to_save"),
+    "a scale of another kind": (config(use_rslora=True), "use_rslora"),
     "dora": (config(use_dora=True), "use_dora"),
     "a rank of its own": (config(rank_pattern={"q_proj": 64}), "rank_pattern"),
     "an endless scale": (put(SETUP, b'{"peft_type": "LORA", "r": 2, "lora_alpha": 1e999}'), "lora_alpha"),
+    "a scale beyond numbers": (config(lora_alpha=10**400), "lora_alpha"),
     "a rank that is text": (config(r="2"), "whole number"),
     "a target that is a pattern": (config(target_modules=[".*"]), "plain names"),
     "a list as configuration": (put(SETUP, b"[]"), "not a JSON object"),
@@ -229,7 +169,7 @@ def test_doubled_changed_missing_and_listed_too_much(store, home, tmp_path, memb
 
 
 def test_a_zip_bomb_stops_at_the_size_it_announced(store, home, tmp_path, members, monkeypatch):
-    monkeypatch.setattr("data.profile.format.MAX_JSON_BYTES", 2**20)
+    monkeypatch.setattr("data.profile.format.MAX_SMALL_BYTES", 2**20)
     bomb = write(tmp_path / "bomb.zip", {**members, "notes.json": b" " * 2**21 + b"[]"})
     assert "more than 1,048,576 bytes" in refused(store, home, bomb)
     # one that lies about its size: the directory says 2 bytes where a mebibyte comes out

@@ -29,6 +29,15 @@ BASE = BaseSpec("embedded", "r1", "w" * 64, "t" * 64, {LAYER: (6, 4)})
 OTHER_BASE = replace(BASE, id="other", weights_sha256="x" * 64, linear_shapes={"model.q": (3, 3)})
 
 
+# As the learner writes them (docs/benchmarks holds some from real updates, which tests/data/test_reports.py looks at).
+REPORT = {
+    "feedback": {"train": 3, "held_out": 0, "left_out": 1},
+    "evidence": {"learnable": True, "observations": 3, "exchanges": 99, "p_value": 0.01, "gain": None},
+    "policy": {"win_rate": 0.6, "win_rate_lower": 0.55},
+    "seconds": 12.5,
+}
+
+
 def write_adapter(home: Home, user: str, number: int, seed: int = 0) -> Path:
     """A small but real PEFT folder, and a reward model beside it."""
     folder = home.adapter_dir(user, number)
@@ -72,9 +81,9 @@ def lived(store, home, chatted):
     store.record_feedback_use(run.id, [FeedbackUse(stars.id, "train", "seen")])
     store.add_metrics(run.id, 1, {"objective/kl": 1.25})
     folder = write_adapter(home, user, 1)
-    store.record_version(user, 1, 0, "embedded", adapter_sha256(folder), "accepted", {"kl": 1}, "promoted")
-    store.finish_run(run.id, "promoted", 1, "better", {"win": 0.6})
-    store.record_version(user, 2, 1, "embedded", "", "rejected", {"why": "not better"}, None)
+    store.record_version(user, 1, 0, "embedded", adapter_sha256(folder), "accepted", REPORT, "promoted")
+    store.finish_run(run.id, "promoted", 1, "better", REPORT)
+    store.record_version(user, 2, 1, "embedded", "", "rejected", {"seconds": 60.5}, None)
     store.put_notes(user, [{"text": "No lists", "source": "comment"}, {"text": "短", "enabled": False}])
     store.update_settings(user, {"theme": "dark", "temperature": 0.5, "muted": ["log_length"]})
     written = store.begin_reply(user, chatted.conversation.id, chatted.question.id, 1, {"seed": 3})
@@ -188,6 +197,23 @@ def test_a_home_that_has_loaded_no_base_yet_says_so(store, home, lived, tmp_path
     new = Store(there)
     report = import_profile(new, there, new.ensure_user().id, out)
     assert report.loadable and any("No base model" in note for note in report.notes)
+    new.close()
+
+
+@pytest.mark.parametrize("gone", ["", "adapter_model.safetensors", "adapter_config.json"])
+def test_a_version_whose_files_are_gone_does_not_keep_the_rest_from_coming_along(store, home, lived, tmp_path, gone):
+    user = lived.user.id
+    shutil.rmtree(home.adapter_dir(user, 1)) if not gone else (home.adapter_dir(user, 1) / gone).unlink()
+    out = tmp_path / "me.zip"
+    counts = export_profile(store, home, user, out)
+    there = Home(tmp_path / "there")
+    new = Store(there)
+    me = new.ensure_user().id
+    report = import_profile(new, there, me, out)
+    assert report.counts == counts and report.versions == []
+    assert [(v.number, v.has_weights) for v in new.versions(me)] == [(1, False), (2, False)]
+    assert new.version(me, 1).report == REPORT and new.verify() == []
+    assert store.version(user, 1).has_weights  # what is written here is as it was
     new.close()
 
 

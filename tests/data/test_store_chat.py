@@ -6,7 +6,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from data.errors import AttuneError, Conflict, NotFound
+from data.errors import AttuneError, Conflict, Invalid, NotFound
 from data.home import CHECKOUT, Home
 from data.store import Store
 from data.types import Turn
@@ -130,9 +130,25 @@ def test_search_does_not_find_what_is_still_being_written_nor_an_earlier_text(st
 
 
 def test_half_a_character_is_refused_in_one_line(store, chatted):
-    with pytest.raises(AttuneError, match="surrogate"):
-        store.add_message(chatted.user.id, chatted.conversation.id, None, "user", "x\ud800y")
-    assert len(store.messages(chatted.user.id, chatted.conversation.id)) == 3
+    user, conversation = chatted.user.id, chatted.conversation.id
+    for ask in (
+        lambda: store.add_message(user, conversation, None, "user", "x\ud800y"),
+        lambda: store.rename_conversation(user, conversation, "\ud800"),
+        lambda: store.put_notes(user, [{"text": "\ud800"}]),
+        lambda: store.message(user, "\ud800"),
+        lambda: store.list_conversations(user, before="\ud800"),
+    ):
+        with pytest.raises(Invalid, match="surrogate"):
+            ask()
+    assert len(store.messages(user, conversation)) == 3
+
+
+def test_search_looks_past_what_stands_in_no_message(store, chatted):
+    """A NUL would end the index's words in the middle of a phrase."""
+    for query in ("clo\0uds", "\0clouds", "clouds\0", "clouds \ud800", "clouds \0"):
+        assert [m.id for m in store.search(chatted.user.id, query)] == [chatted.reply.id], repr(query)
+    for query in ("\0", "\ud800"):
+        assert store.search(chatted.user.id, query) == []
 
 
 @settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)

@@ -39,6 +39,13 @@ def test_a_good_value_comes_back_as_it_was_said(store, chatted, kind, value):
     assert store.standing_feedback(chatted.user.id) == [event]
 
 
+@pytest.mark.parametrize("seconds", [-1, float("nan"), float("inf"), 10**400, "1", True])
+def test_seconds_that_no_clock_counts_are_refused(store, chatted, seconds):
+    with pytest.raises(Invalid) as caught:
+        store.add_feedback(chatted.user.id, "stars", 5, message_id=chatted.reply.id, seen_s=seconds)
+    assert caught.value.param == "seen_s"
+
+
 def test_only_an_own_finished_reply_with_text_takes_feedback(store, chatted):
     user, conversation = chatted.user.id, chatted.conversation.id
     other = store.ensure_user("other").id

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from data.errors import AttuneError, Conflict, Invalid, NotFound
-from data.types import BaseSpec, Reply
+from data.types import BaseSpec, FeedbackUse, Reply
 
 
 def record(store, user, number, status="accepted", reason="promoted", sha256="a" * 64):
@@ -131,6 +131,20 @@ def test_a_run_that_begins_again_is_without_what_was_measured_before(store, user
     assert store.metrics(run.id) == []
 
 
+def test_a_run_that_begins_again_has_used_nothing_yet(store, chatted):
+    user = chatted.user.id
+    said = store.add_feedback(user, "stars", 5, message_id=chatted.reply.id)
+    run = store.queue_run(user, "manual")
+    store.start_run(run.id, said.id)
+    store.record_feedback_use(run.id, [FeedbackUse(said.id, "train")])
+    store.fail_orphaned_runs("the learner stopped")
+    store.retract_feedback(user, said.id)  # before the second attempt, which therefore never sees it
+    store.start_run(run.id, said.id)
+    assert store.profile_content(user)["runs"] == []  # it has not ended
+    store.finish_run(run.id, "rejected", reason="not better")
+    assert store.profile_content(user)["runs"][0]["uses"] == []
+
+
 def test_the_lease_has_one_holder_until_it_expires(store, monkeypatch):
     assert store.acquire_lease("worker 1", 10) and store.lease_holder() == "worker 1"
     assert not store.acquire_lease("worker 2", 10) and store.acquire_lease("worker 1", 10)
@@ -153,7 +167,8 @@ def test_settings_have_defaults_and_a_bad_patch_changes_nothing(store, user):
     assert after == {**defaults, "temperature": 0.2, "theme": "dark"}
     for patch in (
         {"max_tokens": 5, "temperature": 9}, {"colour": "red"}, {"paused": 1}, {"learn_after": 2.5},
-        {"temperature": float("nan")}, {"language": ["en"]}, {"system_prompt": None},
+        {"temperature": float("nan")}, {"temperature": 10**400}, {"system_prompt": "x\ud800"},
+        {"language": ["en"]}, {"system_prompt": None},
         {"muted": "emoji"}, {"muted": ["emoji", "emoji"]}, {"muted": ["No lists"]}, {"muted": [["emoji"]]},
     ):  # fmt: skip
         with pytest.raises(Invalid) as caught:
