@@ -1,19 +1,25 @@
 """`python launch.py screenshots`: the pictures in README and docs, taken of the real page.
 
 A home of its own in a temporary folder, the real server and learner with the real model, a few turns and ratings by
-a real browser. Nothing is painted in: where the model writes nonsense, the picture shows nonsense.
+a real browser. Nothing is painted in: where the model writes nonsense, the picture shows nonsense. The last picture is
+of a profile after a whole update, about a quarter of an hour with the default model on two cores.
 """
 
 from __future__ import annotations
 
 import argparse
+import re
 import tempfile
+import time
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+import httpx
 
 from assistant.page.real_page import chromium, learning, served, share_model
 from data.errors import AttuneError
 from data.home import CHECKOUT, Home
+from data.prompts import general_prompts
 from data.store import Store
 
 if TYPE_CHECKING:
@@ -26,10 +32,11 @@ NAMES = ("chat.png", "compare.png", "profile.png", "settings.png", "chat-dark-ph
 REPLY_TIMEOUT_MS = 180_000
 MAX_KB = 300
 SETTLE_MS = 700  # transitions and the poll of the learning status
-QUESTIONS = (
-    "How do I keep bread fresh?",
-    "Write a Python function that reverses a string. Use a code block.",
-)
+QUESTIONS = ("How do I keep bread fresh?", "Why does the moon change its shape?")
+LEARNT = "learnt.png"
+PIECES = 60  # of feedback before the update
+STARS = ((25, 5), (40, 4), (60, 3), (90, 2))  # at most so many words: so many stars, and one beyond
+ENDED = ("promoted", "rejected", "abstained", "cancelled", "failed")
 
 
 def main(options: argparse.Namespace) -> int:
@@ -39,7 +46,7 @@ def main(options: argparse.Namespace) -> int:
         share_model(home)
         _set_up(home)
         with served(home) as address, learning(home), chromium() as browser:
-            for path in take(browser, address, OUT):
+            for path in (*take(browser, address, OUT), learnt(browser, address, OUT)):
                 size_kb = path.stat().st_size / 1024
                 print(f"{path.relative_to(CHECKOUT)}  {size_kb:.0f} kB")
                 if size_kb > MAX_KB:
@@ -80,6 +87,38 @@ def take(browser: Browser, address: str, out: Path) -> list[Path]:
     page.wait_for_timeout(SETTLE_MS)
     page.screenshot(path=paths[5])
     return paths
+
+
+def learnt(browser: Browser, address: str, out: Path) -> Path:
+    """The profile of somebody who likes it short, after an update; what comes of the update is not known beforehand."""
+    with httpx.Client(base_url=address, timeout=600, trust_env=False) as client:
+        for number, prompt in enumerate(general_prompts("rollout")[:PIECES]):
+            _rate_length(client, prompt, number)
+        run = client.post("/v1/learner/run", json={}).raise_for_status().json()
+        while run["state"] not in ENDED:
+            time.sleep(5)
+            run = client.get(f"/v1/learner/runs/{run['id']}").raise_for_status().json()
+    print(f"{run['state']}: {run['reason']}")
+    page = browser.new_page(viewport=DESKTOP)
+    page.goto(address)
+    page.get_by_role("tab", name="Profile").click()
+    page.locator("#at-profile").get_by_role("heading", name="What I have learnt about you").wait_for()
+    page.wait_for_timeout(SETTLE_MS)
+    page.screenshot(path=out / LEARNT)
+    return out / LEARNT
+
+
+def _rate_length(client: httpx.Client, prompt: str, number: int) -> None:
+    """Stars by the number of words, and each third time the reply as it should have been: its first sentence."""
+    body = {"model": "attune", "messages": [{"role": "user", "content": prompt}], "seed": number}
+    choice = client.post("/v1/chat/completions", json=body).raise_for_status().json()["choices"][0]
+    text = choice["message"]["content"]
+    first = re.split(r"(?<=[.!?])\s", text.strip(), maxsplit=1)[0]
+    feedback: dict[str, Any] = {"kind": "edit", "value": first}
+    if number % 3 or first == text:
+        stars = next((stars for words, stars in STARS if len(text.split()) <= words), 1)
+        feedback = {"kind": "stars", "value": stars}
+    client.post("/v1/feedback", json={"message_id": choice["message_id"], **feedback}).raise_for_status()
 
 
 def _set_up(home: Home) -> None:
