@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import gc
+import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import pytest
 
+from assistant.adapters import Live
 from assistant.prompting import encode_within
 from assistant.sampling import Sampling
 from data.errors import Conflict, Invalid, NotFound
 from data.evidence import load_evidence
 from data.profile.resetting import reset
-from data.types import Turn
+from data.types import Message, Turn
 from tests.assistant.conftest import Parts
 
 SHORT = Sampling(temperature=0, max_tokens=6)
@@ -70,6 +74,20 @@ def test_a_reply_that_is_erased_while_it_is_written_ends_and_leaves_nothing_in_t
     assert not [record for record in caplog.records if record.name.startswith("assistant")]
 
 
+def test_a_reply_that_is_erased_is_not_written_to_its_end(parts: Parts) -> None:
+    stream = parts.chat.reply(parts.user_id, None, "Tell me a long story.", sampling=LONG)
+    next(stream)
+    reset(parts.store, parts.home, parts.user_id, "all", erase_now=True)
+    with pytest.raises(NotFound):
+        for _ in stream:
+            pass
+    until = time.monotonic() + 30
+    while parts.engine.active:
+        assert time.monotonic() < until
+        time.sleep(0.05)
+    assert stream.writer.generation.finish_reason == "cancelled"
+
+
 def test_stop_keeps_what_was_written(parts: Parts) -> None:
     stream = parts.chat.reply(parts.user_id, None, "Tell me a long story.", sampling=LONG)
     seen = next(stream) + next(stream)
@@ -80,6 +98,52 @@ def test_stop_keeps_what_was_written(parts: Parts) -> None:
     assert message.finish_reason == "cancelled"
     assert message.content.startswith(seen)
     assert not parts.chat.stop(parts.user_id, stream.conversation.id)
+
+
+def test_a_reply_that_was_stopped_while_its_version_was_loaded_is_not_written(
+    parts: Parts, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    conversation = parts.store.create_conversation(parts.user_id, "Cold")
+    acquire, loading, loaded = parts.adapters.acquire, threading.Event(), threading.Event()
+
+    def slow(user_id: str) -> Live:
+        loading.set()
+        assert loaded.wait(10)
+        return acquire(user_id)
+
+    monkeypatch.setattr(parts.adapters, "acquire", slow)
+    with ThreadPoolExecutor(1) as other:
+        asked = other.submit(
+            parts.chat.reply, parts.user_id, conversation.id, "Tell me a long story.", sampling=LONG
+        )
+        assert loading.wait(10)
+        assert parts.chat.stop(parts.user_id, conversation.id)
+        loaded.set()
+        message = asked.result(10).wait(10)
+    assert message is not None
+    assert message.finish_reason == "cancelled"
+    assert len(message.content) < 50
+    again = parts.chat.reply(parts.user_id, conversation.id, "Then a short one.", sampling=SHORT).wait(10)
+    assert again is not None and again.finish_reason == "length"  # what was stopped was that turn alone
+
+
+def test_where_a_second_reply_cannot_begin_nobody_waits_for_the_first(
+    parts: Parts, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begin_reply = parts.store.begin_reply
+    conversation = parts.store.create_conversation(parts.user_id, "Short-lived")
+
+    def then_deleted(*given: Any) -> Message:
+        reply = begin_reply(*given)
+        parts.store.delete_conversation(parts.user_id, conversation.id)
+        return reply
+
+    monkeypatch.setattr(parts.store, "begin_reply", then_deleted)
+    with pytest.raises(NotFound, match="no such conversation"):
+        parts.chat.compare(parts.user_id, conversation.id, "Say hello.", sampling=SHORT)
+    parts.store.restore_conversation(parts.user_id, conversation.id)
+    [_, reply] = parts.store.messages(parts.user_id, conversation.id)
+    assert reply.finish_reason == "interrupted"
 
 
 def test_a_reader_that_goes_away_ends_the_reply(parts: Parts) -> None:
