@@ -7,7 +7,7 @@ from typing import Any
 
 import gradio as gr
 
-from assistant.page.view import conversation_view, empty_view, list_view
+from assistant.page.view import LIST_LENGTH, conversation_view, empty_view, list_view, wanted_length
 from assistant.services import Services
 from data.errors import AttuneError, NotFound
 
@@ -43,8 +43,10 @@ class Conversations:
         return empty_view()
 
     def search(self, event: gr.EventData, request: gr.Request) -> Value:
+        """The list as the side list itself asks for it, which a list that comes along with something else is not."""
         asked, user_id = self._read(event, request)
-        return list_view(self.store, user_id, str(asked.get("query", "")))
+        length = wanted_length(asked.get("length"), LIST_LENGTH)
+        return {**list_view(self.store, user_id, str(asked.get("query", "")), length), "asked": True}
 
     def rename(self, event: gr.EventData, request: gr.Request) -> Value:
         asked, user_id = self._read(event, request)
@@ -63,6 +65,8 @@ class Conversations:
             self.store.delete_conversation(user_id, gone)
 
         side = self._listed_after(user_id, act)
+        if side["error"] is None:
+            side["gone"] = gone  # an older one is not missed in the list that comes along
         return (self.new() if asked.get("current") == gone else gr.skip()), side
 
     def restore(self, event: gr.EventData, request: gr.Request) -> tuple[Value, Value]:

@@ -14,7 +14,8 @@ from assistant.page.markdown import render
 from data.store import Store
 from data.types import Comparison, Conversation, FeedbackEvent, FeedbackKind, Message
 
-LIST_LENGTH = 200  # conversations in the side list; older ones are found by search
+LIST_LENGTH = 200  # conversations in the side list, until more are asked for
+MOST_LISTED = 1_000_000  # what a number from the browser may be
 
 
 def path_through(messages: Sequence[Message], through: str | None) -> list[Message]:
@@ -127,14 +128,24 @@ def message_view(
     return view
 
 
-def list_view(store: Store, user_id: str, query: str = "") -> dict[str, Any]:
-    """The side list: the newest conversations, or those whose title or messages hold `query`."""
-    conversations = store.list_conversations(user_id, limit=LIST_LENGTH)
+def list_view(store: Store, user_id: str, query: str = "", length: int = LIST_LENGTH) -> dict[str, Any]:
+    """The side list: the `length` newest conversations, or those of them whose title or messages hold `query`, and
+    whether there are `more`."""
     query = query.strip()
     if query:
-        found = {message.conversation_id for message in store.search(user_id, query, limit=100)}
-        conversations = [c for c in conversations if c.id in found or query.lower() in c.title.lower()]
-    return {"query": query, "conversations": [_list_entry(c) for c in conversations]}
+        found = store.find_conversations(user_id, query, limit=length + 1)
+    else:
+        found = store.list_conversations(user_id, limit=length + 1)
+    return {
+        "query": query,
+        "conversations": [_list_entry(c) for c in found[:length]],
+        "more": len(found) > length,
+    }
+
+
+def wanted_length(asked: Any, least: int) -> int:
+    """How many of a list the browser wants to see; what is no such number is as if it had not been said."""
+    return min(max(asked, least), MOST_LISTED) if isinstance(asked, int) else least
 
 
 def _list_entry(conversation: Conversation) -> dict[str, Any]:

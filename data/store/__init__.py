@@ -10,11 +10,12 @@ from data.store.outcomes import Outcomes
 from data.store.people import People
 from data.store.profile_rows import ProfileRows
 from data.store.resets import Resets
+from data.store.search import Search
 from data.store.totals import Totals
 from data.store.verify import Verify
 
 
-class Store(People, Chat, Feedback, Bases, Resets, ProfileRows, Outcomes, Totals, Verify, Backup):
+class Store(People, Chat, Search, Feedback, Bases, Resets, ProfileRows, Outcomes, Totals, Verify, Backup):
     """Everything that Attune remembers, in one SQLite file of one home.
 
     Safe to use from any number of threads and processes at once. Opening it migrates the database where

@@ -10,12 +10,11 @@ from data.ids import utc_now
 from data.store.connection import Connected, Connection, Row, from_json, to_json
 from data.types import Conversation, FinishReason, Message, Role, Turn
 
-_OWN = (
+OWN = (
     "JOIN conversations ON conversations.id = messages.conversation_id"
     " WHERE conversations.user_id = ? AND conversations.deleted_at IS NULL"
 )
 MAX_TITLE_CHARS = 200
-MAX_TRIGRAMS = 200  # of a short word: more, and a scan from the newest message on is quicker
 
 
 class Chat(Connected):
@@ -198,7 +197,7 @@ class Chat(Connected):
     def message(self, user_id: str, message_id: str) -> Message:
         """Raises NotFound also for what is deleted or somebody else's."""
         row = self._one_row(
-            f"SELECT messages.* FROM messages {_OWN} AND messages.id = ?", (user_id, message_id)
+            f"SELECT messages.* FROM messages {OWN} AND messages.id = ?", (user_id, message_id)
         )
         if row is None:
             raise NotFound("There is no such message.")
@@ -232,49 +231,6 @@ class Chat(Connected):
             (message_id,),
         )
         return [message_of(row) for row in rows]
-
-    def search(self, user_id: str, query: str, limit: int = 20) -> list[Message]:
-        """Own messages that hold every word of `query`, newest first; any script, any case of ASCII.
-
-        The trigram index answers words of three characters or more. A shorter one (two Chinese characters are
-        a word) is looked for as the beginning of trigrams; one that begins very many is common, and then
-        reading the newest messages finds it at once.
-        """
-        indexed: list[str] = []
-        scanned: list[str] = []
-        for word in query.split():
-            trigrams = [word] if len(word) >= 3 else self._trigrams(word)
-            if not trigrams:
-                return []
-            if len(trigrams) > MAX_TRIGRAMS:
-                scanned.append(_like(word))
-            else:
-                indexed.append("(" + " OR ".join(map(_phrase, trigrams)) + ")")
-        if not indexed and not scanned:
-            return []
-        source = "messages CROSS"  # the newest first, until there are enough
-        parameters: list[Any] = [user_id, *scanned]
-        conditions = "".join(" AND messages.content LIKE ? ESCAPE '\\'" for _ in scanned)
-        if indexed:
-            source = "messages_fts JOIN messages ON messages.seq = messages_fts.rowid"
-            conditions += " AND messages_fts MATCH ?"
-            parameters.append(" AND ".join(indexed))
-        rows = self._all_rows(
-            f"SELECT messages.* FROM {source} {_OWN}{conditions} ORDER BY messages.seq DESC LIMIT ?",
-            (*parameters, limit),
-        )
-        return [message_of(row) for row in rows]
-
-    def _trigrams(self, word: str) -> list[str]:
-        """The indexed trigrams that begin with a word of one or two characters; at most MAX_TRIGRAMS + 1."""
-        found: set[str] = set()
-        for beginning in {word, word.lower(), word.casefold()}:
-            rows = self._all_rows(
-                "SELECT term FROM messages_terms WHERE term >= ? AND term < ? LIMIT ?",
-                (beginning, beginning + "\U0010ffff", MAX_TRIGRAMS + 1),
-            )
-            found |= {row["term"] for row in rows}
-        return sorted(found)
 
     def _require_place(
         self, db: Connection, user_id: str, conversation_id: str, parent_id: str | None
@@ -344,13 +300,3 @@ def message_of(row: Row) -> Message:
 def _title(text: str) -> str:
     """One line, not too long for a list."""
     return " ".join(text.split())[:MAX_TITLE_CHARS]
-
-
-def _phrase(text: str) -> str:
-    """A text as FTS5 takes it literally."""
-    return '"' + text.replace('"', '""') + '"'
-
-
-def _like(word: str) -> str:
-    escaped = word.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_")
-    return f"%{escaped}%"

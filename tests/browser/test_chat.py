@@ -247,6 +247,65 @@ def test_conversations_are_renamed_deleted_brought_back_and_found_again(page: Pa
     expect(replies(page)).to_have_count(1)
 
 
+@pytest.fixture
+def many_conversations(server: Served) -> Iterator[str]:
+    """More than the list shows; the title of the oldest."""
+    store, user = server.store, server.user_id
+    made = [store.create_conversation(user, title) for title in ("Oldest of all", *(f"No. {i}" for i in range(230)))]
+    yield made[0].title
+    for conversation in made:
+        store.delete_conversation(user, conversation.id)
+
+
+def test_an_old_conversation_is_reached_at_the_end_of_the_list(
+    page: Page, server: Served, many_conversations: str
+) -> None:
+    page.reload()
+    side = page.get_by_role("navigation", name="Conversations")
+    entries = side.get_by_role("button", name=re.compile(r"^(No\. \d+|Oldest of all)$"))
+    oldest = side.get_by_role("button", name=many_conversations, exact=True)
+    more = side.get_by_role("button", name="Show more", exact=True)
+    expect(entries).to_have_count(200)
+    expect(oldest).to_have_count(0)
+    more.focus()
+    page.keyboard.press("Enter")
+    expect(oldest).to_have_count(1)
+    expect(entries.nth(200)).to_be_focused()  # where one reads on
+    # What comes along with something else does not make it shorter again.
+    oldest.hover()
+    side.get_by_role("button", name=f"Rename {many_conversations}").click()
+    side.get_by_role("textbox", name="New title").fill("Oldest by far")
+    side.get_by_role("textbox", name="New title").press("Enter")
+    renamed = side.get_by_role("button", name="Oldest by far", exact=True)
+    expect(renamed).to_be_visible()
+    ask(page, "Name a metal.")
+    expect(side.get_by_role("button", name="Name a metal.", exact=True).first).to_be_visible()
+    expect(renamed).to_have_count(1)
+    renamed.hover()
+    side.get_by_role("button", name="Delete Oldest by far").click()
+    expect(page.get_by_text("“Oldest by far” deleted.")).to_be_visible()
+    expect(renamed).to_have_count(0)
+    page.get_by_role("button", name="Undo").click()
+    expect(renamed).to_have_count(1)
+
+
+def test_an_old_conversation_is_found_and_stays_found(page: Page, server: Served, many_conversations: str) -> None:
+    page.reload()
+    side = page.get_by_role("navigation", name="Conversations")
+    search = side.get_by_role("searchbox")
+    oldest = side.get_by_role("button", name=many_conversations, exact=True)
+    search.fill("oldest OF")
+    expect(side.get_by_role("listitem")).to_have_count(1)
+    ask(page, "Name a gem.")
+    expect(side.get_by_role("listitem")).to_have_count(1)
+    oldest.hover()
+    side.get_by_role("button", name=f"Delete {many_conversations}").click()
+    expect(page.get_by_text(f"“{many_conversations}” deleted.")).to_be_visible()
+    expect(side.get_by_text("Nothing found.")).to_be_visible()
+    page.get_by_role("button", name="Undo").click()
+    expect(oldest).to_be_visible()
+
+
 @pytest.mark.usefixtures("long_replies")
 def test_deleting_a_conversation_stops_what_is_written_in_it(page: Page, server: Served) -> None:
     server.store.create_conversation(server.user_id, "Short-lived")

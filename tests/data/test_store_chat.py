@@ -118,6 +118,32 @@ def test_search_takes_any_character_as_itself(store, chatted, query):
     assert [m.id for m in store.search(chatted.user.id, query)] == [written.id]
 
 
+def test_conversations_are_found_by_title_and_by_every_word_of_a_message(store, chatted, monkeypatch):
+    user, rain = chatted.user.id, chatted.conversation.id
+    named = store.create_conversation(user, "Über Öl und 100% Wolle").id
+    later = store.create_conversation(user, "Weather").id
+    for i in range(120):  # more about it than a search for messages gives
+        store.add_message(user, later, None, "user", f"Of clouds, {i}.")
+
+    def found(query: str, **how: int) -> list[str]:
+        return [conversation.id for conversation in store.find_conversations(user, query, **how)]
+
+    assert found("clouds") == [later, rain]
+    assert found("clouds", limit=1) == [later]
+    assert found("CLOUDS falls") == [rain]
+    assert found("rain") == [rain]
+    assert found("über  öl") == found("ÜBER") == found("100%") == [named]
+    assert found("100_") == found("zebra") == found("clouds zebra") == found("\0") == found("x" * 60_000) == []
+    assert found("clouds fa\0lls") == [rain]
+    assert found("Rain \ud83d") == [rain]
+    monkeypatch.setattr("data.store.search.MAX_TRIGRAMS", 0)  # as if very many words began like this
+    assert found("of") == [later]
+    assert found("is water") == [rain]
+    store.delete_conversation(user, later)
+    assert found("clouds") == [rain]
+    assert store.find_conversations(store.ensure_user("other").id, "clouds") == []
+
+
 def test_search_does_not_find_what_is_still_being_written_nor_an_earlier_text(store, chatted):
     user = chatted.user.id
     reply = store.begin_reply(user, chatted.conversation.id, chatted.question.id, 0, {})

@@ -1,21 +1,26 @@
-// The list of conversations: new, open, rename, delete with undo, search. A column on a wide screen, a drawer
-// on a narrow one; a closed drawer is hidden, so that Tab does not walk through it.
+// The list of conversations: new, open, rename, delete with undo, search, older ones. A column on a wide screen, a
+// drawer on a narrow one; a closed drawer is hidden, so that Tab does not walk through it.
 
 import { h, iconButton, icon, on, tell, toast } from "./dom.js";
 import { said, t } from "./words.js";
 
 const SEARCH_AFTER_MS = 250;
+const MORE = 200; // conversations at a time
 
 export function mount({ element, trigger, props, watch }) {
   let current = null;
   let renaming = null;
   let timer = 0;
+  let length = 0; // how many are to be listed, once somebody has asked for more than come by themselves
+  let listed = { conversations: [], query: "", more: false };
+  let continued = null; // where a longer list that was asked for begins to be new
   const deleting = new Map(); // id -> title, until the list comes back without it
   const search = h("input", {
     type: "search", placeholder: t("Search"), "aria-label": t("Search conversations"),
     oninput: () => {
       clearTimeout(timer);
-      timer = setTimeout(() => trigger("search", { query: search.value }), SEARCH_AFTER_MS);
+      length = 0;
+      timer = setTimeout(refresh, SEARCH_AFTER_MS);
     },
   });
   const list = h("ul.at-list", { "aria-label": t("Conversations") });
@@ -43,13 +48,24 @@ export function mount({ element, trigger, props, watch }) {
     trigger(event, detail);
   }
 
+  function refresh() {
+    trigger("search", { query: search.value, length });
+  }
+
+  function showMore() {
+    continued = listed.conversations.length;
+    length = continued + MORE;
+    refresh();
+  }
+
   function draw() {
-    const { conversations = [], query = "" } = props.value ?? {};
+    const { conversations, query, more } = listed;
     if (!conversations.length) {
       list.replaceChildren(h("li.at-nothing", {}, query ? t("Nothing found.") : t("No conversations yet.")));
       return;
     }
     list.replaceChildren(...conversations.map(entry));
+    if (more) list.append(h("li.at-older", {}, h("button.at-link", { type: "button", onclick: showMore }, t("Show more"))));
   }
 
   function entry(conversation) {
@@ -89,22 +105,31 @@ export function mount({ element, trigger, props, watch }) {
     trigger("delete", { conversation: conversation.id, current });
   }
 
-  /** A list has come from the server; one that holds only what was searched for says nothing of what is gone. */
+  /** A list has come from the server. One that does not hold all (only what was searched for, only the newest) says
+   * nothing of what is gone but by its name. */
   function update() {
-    const { conversations = [], query = "", error } = props.value ?? {};
+    const { conversations = [], query = "", more = false, asked = false, gone, error } = props.value ?? {};
     if (error) toast(said(error), { kind: "error" });
-    for (const [id, title] of query ? [] : deleting) {
-      if (conversations.some((conversation) => conversation.id === id)) continue;
+    for (const [id, title] of deleting) {
+      if (id !== gone && (query || more || conversations.some((conversation) => conversation.id === id))) continue;
       deleting.delete(id);
       toast(t("“{title}” deleted. Its ratings no longer count.", { title }), {
         seconds: 10,
         action: { label: t("Undo"), run: () => trigger("restore", { conversation: id }) },
       });
     }
+    // One that comes along with a rename or the end of a turn is the newest of all, whatever is shown here.
+    if (!asked && (search.value.trim() || length)) return refresh();
+    listed = { conversations, query, more };
+    const reading = list.contains(document.activeElement); // and not in the search box by now, say
     draw();
+    if (asked && continued !== null) {
+      if (reading) list.children[continued]?.querySelector("button")?.focus();
+      continued = null;
+    }
   }
 
-  on("conversations-changed", () => trigger("search", { query: search.value }));
+  on("conversations-changed", refresh);
   on("opened", ({ id }) => {
     if (id === current) return;
     current = id;
@@ -112,9 +137,8 @@ export function mount({ element, trigger, props, watch }) {
     history.replaceState(null, "", id ? `#${id}` : location.pathname + location.search);
     draw();
     // One that was made just now is not in the list yet: it is there from its first word on, not from its last.
-    const { conversations = [] } = props.value ?? {};
-    if (id && !search.value && !conversations.some((conversation) => conversation.id === id)) trigger("search", { query: "" });
+    if (id && !search.value && !listed.conversations.some((conversation) => conversation.id === id)) refresh();
   });
   watch("value", update);
-  draw();
+  update();
 }
