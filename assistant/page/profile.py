@@ -16,6 +16,7 @@ from assistant.page.component import make_panel
 from assistant.page.plots import plots_view
 from assistant.page.report import Sentence, compared, figures, story, verdict
 from assistant.page.status import RUNNING, status_view
+from assistant.page.view import wanted_length
 from assistant.services import Services
 from assistant.watching import watched
 from data.errors import NotFound
@@ -34,7 +35,7 @@ from data.types import (
 from learner.reward.muting import STATED
 from learner.reward.phrases import Language, phrase
 
-RATINGS_SHOWN = 50
+RATINGS_SHOWN = 50  # until more are asked for
 EXCERPT_CHARS = 90
 AS_IT_CAME = {"say": "The model as it came, before anything was learnt.", "with": {}}
 
@@ -43,8 +44,10 @@ def build_profile(services: Services) -> gr.HTML:
     """The tab's content; the panel asks for it whenever the tab is opened or something changed."""
     panel = make_panel("profile.js", ["reload"], elem_id="at-profile")
 
-    def read(request: gr.Request) -> dict[str, Any]:
-        return profile_view(services.store, services.current_user(request).id)
+    def read(event: gr.EventData, request: gr.Request) -> dict[str, Any]:
+        asked = event._data if isinstance(event._data, dict) else {}
+        ratings = wanted_length(asked.get("ratings"), RATINGS_SHOWN)
+        return profile_view(services.store, services.current_user(request).id, ratings)
 
     panel.reload(
         read, None, panel, show_progress="hidden", api_visibility="private", trigger_mode="always_last"
@@ -52,15 +55,15 @@ def build_profile(services: Services) -> gr.HTML:
     return panel
 
 
-def profile_view(store: Store, user_id: str) -> dict[str, Any]:
-    """Everything that the Profile tab shows, as plain values."""
+def profile_view(store: Store, user_id: str, ratings: int = RATINGS_SHOWN) -> dict[str, Any]:
+    """Everything that the Profile tab shows, as plain values; of the ratings as many as are asked for, newest first."""
     live = store.live_version(user_id)
     versions = store.versions(user_id)
     runs = store.list_runs(user_id, limit=20)
     reasons = {run.version: run.reason for run in reversed(runs) if run.version is not None}
     ended = next((run for run in runs if run.state not in RUNNING), None)
     counts = store.feedback_counts(user_id)
-    newest = store.newest_standing_feedback(user_id, RATINGS_SHOWN)
+    newest = store.newest_standing_feedback(user_id, ratings)
     evidence = load_evidence(store, user_id)
     compared_with = _comparisons(store, user_id)
     outcome = outcomes(store, user_id, newest, evidence)
@@ -80,6 +83,7 @@ def profile_view(store: Store, user_id: str) -> dict[str, Any]:
              "usable": live != BASE_VERSION, "verdict": AS_IT_CAME, "story": [], "figures": []},
         ],
         "ratings": [_rating(store, user_id, event, outcome[event.id]) for event in newest],
+        "more_ratings": sum(counts.values()) > len(newest),
     }  # fmt: skip
 
 

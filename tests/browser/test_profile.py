@@ -70,6 +70,30 @@ def test_what_contradicts_a_later_rating_is_counted_and_says_so(page: Page, serv
     )
 
 
+def test_older_ratings_are_shown_on_demand_and_can_be_taken_back(page: Page, server: Served) -> None:
+    store, user = server.store, server.user_id
+    conversation = store.create_conversation(user, "Much rated").id
+    said = [store.add_message(user, conversation, None, "assistant", f"No. {i} it is.").id for i in range(60)]
+    rated = [store.add_feedback(user, "thumb", "up", message_id=reply).id for reply in said]
+    try:
+        open_profile(page, "Ratings")
+        rows = page.get_by_role("region", name="What happened to my ratings").get_by_role("listitem")
+        oldest = page.locator(f'[data-feedback="{rated[0]}"]')
+        expect(rows).to_have_count(50)
+        expect(rows.first).to_have_attribute("data-feedback", rated[-1])
+        more = page.get_by_role("tabpanel", name="Ratings").get_by_role("button", name="Show more", exact=True)
+        more.focus()
+        page.keyboard.press("Enter")
+        expect(oldest).to_contain_text("No. 0 it is.")
+        expect(rows.nth(50)).to_be_focused()  # where one reads on
+        oldest.get_by_role("button", name="Take back: Thumb up").click()
+        expect(oldest).to_have_count(0)
+        assert store.feedback_event(user, rated[0]).retracted_by is not None
+        expect(page.locator(f'[data-feedback="{rated[1]}"]')).to_have_count(1)  # still there, beyond the newest
+    finally:
+        store.delete_conversation(user, conversation)
+
+
 def test_pause_and_resume(page: Page, server: Served) -> None:
     open_profile(page)
     page.get_by_role("button", name="Pause").click()

@@ -10,17 +10,21 @@ import { said, t, told, when } from "./words.js";
 
 const KINDS = { thumb: "thumbs", stars: "star ratings", comment: "comments", edit: "edits", ranking: "comparisons" };
 const CODES = { waiting: "waiting", used: "used", held_out: "held out", left_out: "left out", superseded: "replaced", retracted: "taken back" };
+const MORE_RATINGS = 50; // at a time
 const SECTIONS = { overview: "Overview", progress: "Progress", versions: "Versions", ratings: "Ratings", data: "Your data" };
 
 export function mount({ element, trigger, props, watch }) {
   const learning = makeLearning(act);
   const counts = h("div.at-counts"), quality = h("ul.at-rows");
   const learnt = h("div"), plots = h("div.at-plots"), versions = h("ul.at-rows"), ratings = h("ul.at-rows");
+  const older = h("button", { type: "button", onclick: showMore, hidden: true }, t("Show more"));
+  let ratingsShown = 0; // once somebody has asked for more than come by themselves
+  let continued = null; // where a longer list that was asked for begins to be new
   const panes = {
     overview: [learning.element, card("What I have learnt about you", learnt), card("Your feedback", counts, quality)],
     progress: [card("Progress", plots)],
     versions: [card("Versions", h("p.at-small", {}, t("Each update makes a version. It goes live only when it is measurably better for you.")), versions)],
-    ratings: [card("What happened to my ratings", ratings)],
+    ratings: [card("What happened to my ratings", ratings, older)],
     data: [makeData(act)],
   };
   const sections = makeSections(panes);
@@ -37,8 +41,26 @@ export function mount({ element, trigger, props, watch }) {
       toast(error.message, { kind: "error", seconds: 10 });
       return null;
     } finally {
-      trigger("reload", {});
+      reload();
     }
+  }
+
+  function reload() {
+    trigger("reload", { ratings: ratingsShown });
+  }
+
+  function showMore() {
+    continued = ratings.children.length;
+    ratingsShown = continued + MORE_RATINGS;
+    reload();
+  }
+
+  /** To the first of the ratings that were asked for: to its row, since its button takes back at once. */
+  function goOn() {
+    const row = ratings.children[continued];
+    continued = null;
+    row.setAttribute("tabindex", "-1");
+    row.focus();
   }
 
   function draw() {
@@ -56,22 +78,27 @@ export function mount({ element, trigger, props, watch }) {
     ratings.replaceChildren(...(view.ratings.length
       ? view.ratings.map((rating) => ratingRow(rating, act))
       : [h("li", {}, t("Nothing rated yet. Every reply has thumbs, stars, comment and edit under it."))]));
+    older.hidden = !view.more_ratings;
   }
 
   let known = "";
   let shown = false;
   on("tab", ({ name }) => {
     shown = name === "profile";
-    if (shown) trigger("reload", {});
+    if (shown) reload();
   });
   on("status", (status) => {
     learning.draw(status, props.value?.last_run);
     const key = JSON.stringify([status.version, status.run, status.feedback]);
     // Progress alone redraws the bar; a new version, run or rating reads the lists again.
-    if (key !== known && shown) trigger("reload", {});
+    if (key !== known && shown) reload();
     known = key;
   });
-  watch("value", () => redrawn(element, draw));
+  watch("value", () => {
+    const reading = document.activeElement === older;
+    redrawn(element, draw);
+    if (reading && continued !== null && ratings.children.length > continued) goOn();
+  });
   draw();
 }
 
