@@ -18,7 +18,7 @@ from assistant.places import Place, Places
 from assistant.prompting import check_text, encode_within, system_text, turns_of
 from assistant.running import Running, TurnHold
 from assistant.sampling import Sampling
-from assistant.streams import ReplyStream, ReplyWriter
+from assistant.streams import ReplyStream
 from data.errors import Invalid, NotFound
 from data.home import Home
 from data.store import Store
@@ -127,17 +127,11 @@ class Chat:
             begun = self._begin(user_id, place, full, model, n, turn, comparing=True)
             return self._compared(user_id, begun, turn, choose)
 
-    def running(self, user_id: str, conversation_id: str) -> list[ReplyWriter]:
-        """Replies that are being written in a conversation now."""
-        self.store.conversation(user_id, conversation_id)
-        return self._running.in_conversation(conversation_id)
-
     def stop(self, user_id: str, conversation_id: str) -> bool:
-        """Stop whatever is being written in a conversation; what was written stays. False if nothing was."""
-        writers = self.running(user_id, conversation_id)
-        for writer in writers:
-            writer.cancel()
-        return bool(writers)
+        """Stop whatever is being written in a conversation, or is about to be; what was written stays. False if
+        nothing was."""
+        self.store.conversation(user_id, conversation_id)
+        return self._running.stop(conversation_id)
 
     def wait_until_stored(self, timeout_s: float = 10.0) -> None:
         """After the engine has stopped: wait until the end of every reply is in the store."""

@@ -56,6 +56,7 @@ class Running:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._writers: dict[str, list[ReplyWriter]] = {}  # by conversation; empty while a turn is prepared
+        self._stopped: set[str] = set()  # conversations whose turn was stopped: also one that is still prepared
 
     @contextmanager
     def turn(self) -> Iterator[TurnHold]:
@@ -74,15 +75,27 @@ class Running:
     def leave(self, conversation_id: str) -> None:
         with self._lock:
             self._writers.pop(conversation_id, None)
+            self._stopped.discard(conversation_id)
 
     def add(self, conversation_id: str, writers: Sequence[ReplyWriter]) -> None:
         with self._lock:
             if conversation_id in self._writers:  # very short replies may have ended by now
                 self._writers[conversation_id].extend(writers)
+            stopped = conversation_id in self._stopped
+        if stopped:
+            for writer in writers:
+                writer.cancel()
 
-    def in_conversation(self, conversation_id: str) -> list[ReplyWriter]:
+    def stop(self, conversation_id: str) -> bool:
+        """Stop the turn of a conversation, wherever it stands; False if there is none."""
         with self._lock:
-            return list(self._writers.get(conversation_id, []))
+            if conversation_id not in self._writers:
+                return False
+            self._stopped.add(conversation_id)
+            writers = list(self._writers[conversation_id])
+        for writer in writers:
+            writer.cancel()
+        return True
 
     def all(self) -> list[ReplyWriter]:
         with self._lock:

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import gc
+import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
+from assistant.adapters import Live
 from assistant.prompting import encode_within
 from assistant.sampling import Sampling
 from data.errors import Conflict, Invalid, NotFound
@@ -80,6 +83,33 @@ def test_stop_keeps_what_was_written(parts: Parts) -> None:
     assert message.finish_reason == "cancelled"
     assert message.content.startswith(seen)
     assert not parts.chat.stop(parts.user_id, stream.conversation.id)
+
+
+def test_a_reply_that_was_stopped_while_its_version_was_loaded_is_not_written(
+    parts: Parts, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    conversation = parts.store.create_conversation(parts.user_id, "Cold")
+    acquire, loading, loaded = parts.adapters.acquire, threading.Event(), threading.Event()
+
+    def slow(user_id: str) -> Live:
+        loading.set()
+        assert loaded.wait(10)
+        return acquire(user_id)
+
+    monkeypatch.setattr(parts.adapters, "acquire", slow)
+    with ThreadPoolExecutor(1) as other:
+        asked = other.submit(
+            parts.chat.reply, parts.user_id, conversation.id, "Tell me a long story.", sampling=LONG
+        )
+        assert loading.wait(10)
+        assert parts.chat.stop(parts.user_id, conversation.id)
+        loaded.set()
+        message = asked.result(10).wait(10)
+    assert message is not None
+    assert message.finish_reason == "cancelled"
+    assert len(message.content) < 50
+    again = parts.chat.reply(parts.user_id, conversation.id, "Then a short one.", sampling=SHORT).wait(10)
+    assert again is not None and again.finish_reason == "length"  # what was stopped was that turn alone
 
 
 def test_a_reader_that_goes_away_ends_the_reply(parts: Parts) -> None:

@@ -80,6 +80,27 @@ def test_stop_keeps_what_was_written(page: Page, server: Served) -> None:
 
 
 @pytest.mark.usefixtures("long_replies")
+def test_stop_is_heard_before_the_server_has_said_anything(page: Page, server: Served) -> None:
+    box = page.get_by_role("textbox", name="Message", exact=True)
+    for text in (LONG, "Tell me another one, as long."):  # in a chat that is not there yet, and in one that is
+        before = replies(page).count()
+        box.fill(text)
+        box.evaluate(
+            """(box) => {
+              box.dispatchEvent(new KeyboardEvent("keydown", { key: "Enter", bubbles: true, cancelable: true }));
+              document.querySelector(".at-stop").click();
+            }"""
+        )
+        expect(replies(page)).to_have_count(before + 1)
+        expect(finished(replies(page).last)).to_contain_text("You stopped this reply.")
+        stored = server.newest_reply()
+        assert stored.finish_reason == "cancelled"
+        assert len(stored.content) < 200
+    expect(page.get_by_role("alert")).to_have_count(0)
+    expect(send_button(page)).to_be_visible()
+
+
+@pytest.mark.usefixtures("long_replies")
 def test_a_new_chat_stays_empty_while_the_one_before_is_written(page: Page, server: Served) -> None:
     say(page, LONG)
     begun(page)

@@ -22,7 +22,8 @@ export function mount({ element, trigger, props, watch }) {
   let comparison = null;
   let offer = null; // a comparison that the assistant proposes below the last reply
   let opened = null; // which opening of a conversation is shown; differs even between two empty chats
-  const own = new Map(); // nonce -> {conversation, opened, text, heard}: turns asked for here that have not ended
+  // nonce -> {conversation, opened, text, heard, begun, stopped}: turns asked for here that have not ended
+  const own = new Map();
   let following = true;
 
   const list = h("div.at-messages", { role: "log", "aria-label": t("Conversation"), "aria-live": "off" });
@@ -96,8 +97,12 @@ export function mount({ element, trigger, props, watch }) {
     composer.setBusy(false);
   }
 
+  /** A turn that has said nothing yet is stopped with its first state: before, a new conversation has no id, and the
+   * server may not have heard of the turn. */
   function stop() {
-    trigger("stop", { conversation: conversation.id });
+    const turn = ownTurn();
+    if (turn && !turn.begun) turn.stopped = true;
+    if (conversation.id) trigger("stop", { conversation: conversation.id });
   }
 
   function open(value) {
@@ -128,6 +133,8 @@ export function mount({ element, trigger, props, watch }) {
     if (mine) {
       mine.heard = Date.now();
       mine.conversation ??= turn.conversation;
+      if (!mine.begun && mine.stopped && turn.busy) trigger("stop", { conversation: turn.conversation });
+      mine.begun = true;
       if (shown) conversation.id = mine.conversation;
       if (turn.echo) composer.accepted(mine.text);
       if (!turn.busy) {
