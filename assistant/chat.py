@@ -19,7 +19,7 @@ from assistant.prompting import check_text, encode_within, system_text, turns_of
 from assistant.running import Running, TurnHold
 from assistant.sampling import Sampling
 from assistant.streams import ReplyStream
-from data.errors import Invalid, NotFound
+from data.errors import AttuneError, Invalid, NotFound
 from data.home import Home
 from data.store import Store
 from data.types import BASE_VERSION, Comparison, Conversation, Message, Turn
@@ -196,13 +196,14 @@ class Chat:
         if place.new:
             asked = self.store.add_turn(user_id, conversation.id, asked.id if asked else None, place.new)[-1]
         assert asked is not None
-        rows = [
-            self.store.begin_reply(
-                user_id, conversation.id, asked.id, writer.version,
-                {**sampling.stored(i), **_read(place, edits, system)},
-            )
-            for i, writer in enumerate(writers)
-        ]
+        rows: list[Message] = []
+        try:
+            for i, writer in enumerate(writers):
+                read = {**sampling.stored(i), **_read(place, edits, system)}
+                rows.append(self.store.begin_reply(user_id, conversation.id, asked.id, writer.version, read))
+        except BaseException:
+            self._give_up(rows, len(prompt))
+            raise
         streams = self._start(
             prompt, room, sampling, writers, turn, rows, conversation, asked if place.new else None
         )
@@ -278,9 +279,7 @@ class Chat:
                 scope=writers[0].user_id,
             )
         except BaseException:
-            for row in rows:
-                if row is not None:
-                    self.store.finish_reply(row.id, "", "interrupted", len(prompt), 0)
+            self._give_up(rows, len(prompt))
             raise
         streams = []
         for generation, row, writer in zip(generations, rows, writers, strict=True):
@@ -296,6 +295,15 @@ class Chat:
             )
             streams.append(stream)
         return streams
+
+    def _give_up(self, rows: Sequence[Message | None], prompt_tokens: int) -> None:
+        """End replies that were begun and that nobody will write: who sees the conversation would wait for them."""
+        for row in rows:
+            try:
+                if row is not None:
+                    self.store.finish_reply(row.id, "", "interrupted", prompt_tokens, 0)
+            except AttuneError as error:  # why they are given up is told to who asked; this must not hide it
+                log.warning("a reply that could not be written could not be ended either: %s", error)
 
     def _compared(
         self, user_id: str, begun: _Begun, turn: TurnHold, choose: Choose | None = None

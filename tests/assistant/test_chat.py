@@ -6,6 +6,7 @@ import gc
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import pytest
 
@@ -15,7 +16,7 @@ from assistant.sampling import Sampling
 from data.errors import Conflict, Invalid, NotFound
 from data.evidence import load_evidence
 from data.profile.resetting import reset
-from data.types import Turn
+from data.types import Message, Turn
 from tests.assistant.conftest import Parts
 
 SHORT = Sampling(temperature=0, max_tokens=6)
@@ -110,6 +111,25 @@ def test_a_reply_that_was_stopped_while_its_version_was_loaded_is_not_written(
     assert len(message.content) < 50
     again = parts.chat.reply(parts.user_id, conversation.id, "Then a short one.", sampling=SHORT).wait(10)
     assert again is not None and again.finish_reason == "length"  # what was stopped was that turn alone
+
+
+def test_where_a_second_reply_cannot_begin_nobody_waits_for_the_first(
+    parts: Parts, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begin_reply = parts.store.begin_reply
+    conversation = parts.store.create_conversation(parts.user_id, "Short-lived")
+
+    def then_deleted(*given: Any) -> Message:
+        reply = begin_reply(*given)
+        parts.store.delete_conversation(parts.user_id, conversation.id)
+        return reply
+
+    monkeypatch.setattr(parts.store, "begin_reply", then_deleted)
+    with pytest.raises(NotFound, match="no such conversation"):
+        parts.chat.compare(parts.user_id, conversation.id, "Say hello.", sampling=SHORT)
+    parts.store.restore_conversation(parts.user_id, conversation.id)
+    [_, reply] = parts.store.messages(parts.user_id, conversation.id)
+    assert reply.finish_reason == "interrupted"
 
 
 def test_a_reader_that_goes_away_ends_the_reply(parts: Parts) -> None:
