@@ -152,8 +152,9 @@ class ReplyWriter:
         try:
             self._move()
             reason = self.generation.finish_reason or "interrupted"
-        except AttuneError as error:
+        except AttuneError as error:  # the model failed, or the store: erased meanwhile, there is nobody to write for
             self._error = error
+            self.generation.cancel()
         except Exception as error:
             log.exception("a reply could not be stored")
             self._error = GenerationFailed(f"The reply could not be stored: {error}")

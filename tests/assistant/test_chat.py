@@ -74,6 +74,20 @@ def test_a_reply_that_is_erased_while_it_is_written_ends_and_leaves_nothing_in_t
     assert not [record for record in caplog.records if record.name.startswith("assistant")]
 
 
+def test_a_reply_that_is_erased_is_not_written_to_its_end(parts: Parts) -> None:
+    stream = parts.chat.reply(parts.user_id, None, "Tell me a long story.", sampling=LONG)
+    next(stream)
+    reset(parts.store, parts.home, parts.user_id, "all", erase_now=True)
+    with pytest.raises(NotFound):
+        for _ in stream:
+            pass
+    until = time.monotonic() + 30
+    while parts.engine.active:
+        assert time.monotonic() < until
+        time.sleep(0.05)
+    assert stream.writer.generation.finish_reason == "cancelled"
+
+
 def test_stop_keeps_what_was_written(parts: Parts) -> None:
     stream = parts.chat.reply(parts.user_id, None, "Tell me a long story.", sampling=LONG)
     seen = next(stream) + next(stream)
