@@ -10,6 +10,7 @@ import pytest
 from playwright.sync_api import Locator, Page, expect
 
 from tests.browser.conftest import MAX_TOKENS, Served, ask, finished, replies, say
+from tests.launched import wait_for
 
 LONG = "Tell me a very long story about a dragon and a lighthouse."
 
@@ -252,7 +253,11 @@ def test_conversations_are_renamed_deleted_brought_back_and_found_again(page: Pa
     side.get_by_role("textbox", name="New title").press("Enter")
     expect(side.get_by_role("button", name="Big animals", exact=True)).to_be_visible()
     conversation = server.store.list_conversations(server.user_id, limit=1)[0]
-    assert conversation.title == "Big animals"
+
+    def stored() -> bool:
+        return server.store.conversation(server.user_id, conversation.id).title == "Big animals"
+
+    wait_for(stored, 10, "the new title in the database")  # the page shows it before
 
     side.get_by_role("searchbox").fill("walruses")
     expect(side.get_by_role("listitem")).to_have_count(1)
