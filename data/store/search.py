@@ -31,7 +31,7 @@ class Search(Connected):
 
     def search(self, user_id: str, query: str, limit: int = 20) -> list[Message]:
         """Own messages that hold every word of `query`, newest first; any script, any case of ASCII."""
-        words = self._words(_plain(query))
+        words = self._words(query)
         if words is None:
             return []
         source = "messages CROSS"  # the newest first, until there are enough
@@ -50,7 +50,6 @@ class Search(Connected):
     def find_conversations(self, user_id: str, query: str, limit: int = 50) -> list[Conversation]:
         """Own conversations with `query` in their title, or with a message that holds every word of it; the most
         recently used first."""
-        query = _plain(query)
         words = self._words(query)
         said = "0"
         parameters: list[str] = []
@@ -79,7 +78,7 @@ class Search(Connected):
         reading the newest messages finds it at once.
         """
         words = Words([], [])
-        for word in query.split():
+        for word in _sayable(query).split():
             trigrams = [word] if len(word) >= 3 else self._trigrams(word)
             if not trigrams:
                 return None
@@ -101,15 +100,16 @@ class Search(Connected):
         return sorted(found)
 
 
-def _plain(query: str) -> str:
-    """A NUL would end the words for the index in the middle; half a character stands in no message."""
+def _sayable(query: str) -> str:
+    """Without what no index can be asked for: a NUL would end the words for it in the middle, and half a character
+    stands in no message."""
     return query.replace("\0", "").encode("utf-8", "ignore").decode("utf-8")
 
 
 def _titles(query: str) -> list[str]:
     """Patterns for titles that hold `query`: LIKE knows upper and lower case of ASCII alone."""
-    text = " ".join(query.split())  # as titles are stored
-    if len(text) > MAX_TITLE_CHARS:
+    text = " ".join(_sayable(query).split())  # as titles are stored
+    if not text or len(text) > MAX_TITLE_CHARS:
         return []
     return sorted({_like(way) for way in (text, text.lower(), text.upper(), text.capitalize(), text.title())})
 
