@@ -10,7 +10,7 @@ import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from data.errors import NotFound
+from data.errors import Conflict, NotFound
 from data.store import Store
 from data.types import BASE_VERSION, Publication
 from learner.config import WatchConfig
@@ -67,8 +67,8 @@ def take_back(store: Store, user_id: str) -> None:
     if found is None or found.state != "old is better":
         return
     try:
-        store.publish(user_id, found.old, "auto_rollback")
-    except NotFound as error:  # its weights are gone: it cannot come back
+        store.publish(user_id, found.old, "auto_rollback", instead_of=found.new)
+    except (NotFound, Conflict) as error:  # its weights are gone, or somebody has chosen another version meanwhile
         log.warning("version %d is not taken back: %s", found.new, error)
         return
     log.info(

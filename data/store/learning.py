@@ -134,12 +134,17 @@ class Learning(Connected):
             ratings = "a rating" if gone == 1 else f"{gone} ratings"
             raise TakenBack(f"You took back {ratings} during the update; it begins again with what still stands.")
 
-    def publish(self, user_id: str, version: int, reason: PublicationReason) -> Publication:
+    def publish(
+        self, user_id: str, version: int, reason: PublicationReason, instead_of: int | None = None
+    ) -> Publication:
         """Make a version live (0: the base).
 
-        Raises NotFound unless it is accepted, has its weights, and was not taken out of use by a reset.
+        Raises NotFound unless it is accepted, has its weights, and was not taken out of use by a reset; Conflict where
+        it is to be live `instead_of` a version that is live no longer.
         """
         with self._write() as db:
+            if instead_of is not None and self.live_version(user_id) != instead_of:
+                raise Conflict(f"Version {instead_of} is not live any more.")
             if version != BASE_VERSION:
                 row = db.execute(
                     f"SELECT status, has_weights, {IN_USE} AS in_use FROM adapter_versions"

@@ -6,6 +6,7 @@ import time
 
 import pytest
 
+from assistant import watching
 from assistant.page.profile import profile_view
 from assistant.sampling import Sampling
 from assistant.watching import preferred_version, rival, watched
@@ -100,6 +101,21 @@ def test_what_somebody_chose_by_hand_is_not_watched(parts: Parts) -> None:
     parts.store.publish(parts.user_id, 1, "rollback")
     assert watched(parts.store, parts.user_id) is None
     assert set(compared(parts, 0).versions) == {1}
+
+
+def test_what_goes_live_while_the_comparisons_are_counted_stays(parts: Parts, monkeypatch: pytest.MonkeyPatch) -> None:
+    publish(parts, 1)
+    publish(parts, 2)
+    counted = watching.Watched(2, 1, 0, 7, "old is better")
+
+    def counting(*_: object) -> watching.Watched:
+        parts.store.publish(parts.user_id, 0, "rollback")  # by hand, in this very moment
+        return counted
+
+    with monkeypatch.context() as patched:
+        patched.setattr(watching, "watched", counting)
+        watching.take_back(parts.store, parts.user_id)
+    assert publications(parts)[-1] == (0, "rollback")
 
 
 def test_an_old_version_without_weights_takes_no_part(parts: Parts) -> None:
