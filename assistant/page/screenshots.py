@@ -92,6 +92,8 @@ def take(browser: Browser, address: str, out: Path) -> list[Path]:
 def learnt(browser: Browser, address: str, out: Path) -> Path:
     """The profile of somebody who likes it short, after an update; what comes of the update is not known beforehand."""
     with httpx.Client(base_url=address, timeout=600, trust_env=False) as client:
+        # the picture before is Chinese
+        client.patch("/v1/profile/settings", json={"language": "en"}).raise_for_status()
         for number, prompt in enumerate(general_prompts("rollout")[:PIECES]):
             _rate_length(client, prompt, number)
         run = client.post("/v1/learner/run", json={}).raise_for_status().json()

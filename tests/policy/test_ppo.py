@@ -305,10 +305,18 @@ def test_micro_batches_are_memory_only(policy: BaseModel) -> None:
     assert torch.allclose(found[0], found[1], rtol=1e-4, atol=1e-5)
 
 
-def test_dropout_is_off_before_and_after_training(policy: BaseModel) -> None:
-    assert not any(module.training for module in policy.model.modules())
+def test_dropout_is_off_before_in_and_after_training(policy: BaseModel) -> None:
+    seen: list[bool] = []
+
+    def look(*_: object) -> None:
+        seen.append(any(module.training for module in policy.model.modules()))
+
+    look()
+    hook = policy.adapter_parameters("policy")[0].register_hook(look)  # at every backward pass
     train(policy, many_words, replace(CONFIG, iterations=1))
-    assert not any(module.training for module in policy.model.modules())
+    hook.remove()
+    look()
+    assert len(seen) > 2 and not any(seen)
 
 
 @pytest.mark.parametrize("baseline", ["prefix", "leave-one-out", "gae"])
