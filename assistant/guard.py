@@ -14,6 +14,7 @@ import ipaddress
 import socket
 from collections.abc import Iterable
 from http.cookies import CookieError, SimpleCookie
+from typing import Any
 from urllib.parse import quote, urlsplit
 
 import anyio
@@ -29,6 +30,7 @@ from assistant.guard_page import (
     PageSessions,
     is_closed,
     names_a_file,
+    parsed,
     sessions_named,
     with_our_errors,
 )
@@ -124,20 +126,21 @@ class Guard:
             if scope["method"] not in SAFE and path not in NOT_JSON:
                 body, receive = await whole(receive, most)
             if path.startswith(GRADIO):
-                if not self._own_sessions(scope, body):
+                event = parsed(body)
+                if not self._own_sessions(scope, event):
                     await error_response(404, "There is no such session.")(scope, receive, send)
                     return
-                if names_a_file(body):
+                if names_a_file(event):
                     await error_response(400, "The page takes no files by path or address.")(scope, receive, send)
                     return
             await bounded(self._app, scope, receive, send, most, too_large)
         except BodyTooLarge:
             await too_large(scope, receive, send)
 
-    def _own_sessions(self, scope: Scope, body: bytes) -> bool:
+    def _own_sessions(self, scope: Scope, event: Any) -> bool:
         user = scope.get(USER_KEY)
         return isinstance(user, User) and all(
-            self._sessions.belongs(session, user.id) for session in sessions_named(scope, body)
+            self._sessions.belongs(session, user.id) for session in sessions_named(scope, event)
         )
 
     # --- is this server meant, and did one of its own pages ask? ---

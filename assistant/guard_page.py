@@ -51,28 +51,28 @@ class PageSessions:
             return owner == user_id
 
 
-def sessions_named(scope: Scope, body: bytes = b"") -> set[str]:
-    """Every session hash that a request names: in its address, its query, its JSON body."""
-    path: str = scope["path"]
-    named = set(parse_qs(scope.get("query_string", b"").decode("latin-1")).get("session_hash", []))
-    if path.startswith(HEARTBEAT):
-        named.add(path.removeprefix(HEARTBEAT).partition("/")[0])
-    value = _json(body)
-    if isinstance(value, dict) and isinstance(value.get("session_hash"), str):
-        named.add(value["session_hash"])
-    return named
-
-
-def names_a_file(body: bytes) -> bool:
-    """Whether Gradio would take something in a request's JSON body for a file of the server's. The page sends none."""
-    return FILE_MARK in json.dumps(_json(body))  # parsed first: the mark may be written with escapes
-
-
-def _json(body: bytes) -> Any:
+def parsed(body: bytes) -> Any:
+    """A request's JSON; None where it is none."""
     try:
         return json.loads(body) if body else None
     except (ValueError, RecursionError):
         return None
+
+
+def sessions_named(scope: Scope, event: Any = None) -> set[str]:
+    """Every session hash that a request names: in its address, its query, its parsed body."""
+    path: str = scope["path"]
+    named = set(parse_qs(scope.get("query_string", b"").decode("latin-1")).get("session_hash", []))
+    if path.startswith(HEARTBEAT):
+        named.add(path.removeprefix(HEARTBEAT).partition("/")[0])
+    if isinstance(event, dict) and isinstance(event.get("session_hash"), str):
+        named.add(event["session_hash"])
+    return named
+
+
+def names_a_file(event: Any) -> bool:
+    """Whether Gradio would take something in a request's parsed body for a file of its own. The page sends none."""
+    return FILE_MARK in json.dumps(event)  # of what was parsed: in a body the mark may be written with escapes
 
 
 def with_our_errors(scope: Scope, receive: Receive, send: Send) -> Send:

@@ -17,6 +17,7 @@ from typing import Any
 
 import httpx
 
+from assistant.page.real_page import ended
 from benchmarks.people.simulated import (
     Person,
     RatesAtRandom,
@@ -32,7 +33,6 @@ PEOPLE: dict[str, Person] = {
     "closing-question": WantsClosingQuestion(),
     "random": RatesAtRandom(),
 }
-ENDED = ("promoted", "rejected", "abstained", "cancelled", "failed")
 
 
 def measured(client: httpx.Client, person: Person, model: str, prompts: list[str], max_tokens: int) -> dict[str, float]:
@@ -54,10 +54,7 @@ def measured(client: httpx.Client, person: Person, model: str, prompts: list[str
 
 def learn(client: httpx.Client) -> dict[str, Any]:
     run = client.post("/v1/learner/run", json={}).raise_for_status().json()
-    while run["state"] not in ENDED:
-        time.sleep(2)
-        run = client.get(f"/v1/learner/runs/{run['id']}").raise_for_status().json()
-    return dict(run)
+    return ended(client, run)
 
 
 def main() -> None:

@@ -9,6 +9,7 @@ import sys
 from collections.abc import Collection
 from typing import Any
 
+from data.characters import is_whole
 from data.errors import Invalid
 from data.types import FEEDBACK_KINDS
 
@@ -58,7 +59,7 @@ def _text(value: Any, what: str, most: int) -> str:
         raise Invalid(f"{what} is a text with something in it, not {_shown(value)}.", "value")
     if len(value) > most:
         raise Invalid(f"{what} has at most {most:,} characters; this one has {len(value):,}.", "value")
-    if any("\ud800" <= char <= "\udfff" for char in value):
+    if not is_whole(value):
         raise Invalid(f"{what} has half a character in it (a lone surrogate).", "value")
     return value
 

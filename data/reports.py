@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from data.characters import is_whole
 from data.ids import is_id
 
 MAX_NUMBER = 1e30  # 100 times it still is a float; an integer beyond a float's range is none
@@ -96,7 +97,7 @@ def _numbers(value: Any) -> Any:
 
 
 def _is_text(value: Any) -> bool:
-    return isinstance(value, str) and len(value) <= MAX_TEXT_CHARS and not any("\ud800" <= c <= "\udfff" for c in value)
+    return isinstance(value, str) and len(value) <= MAX_TEXT_CHARS and is_whole(value)
 
 
 def _is_name(value: Any) -> bool:

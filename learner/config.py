@@ -283,15 +283,16 @@ def named_values(config: Any, prefix: str = "") -> dict[str, Any]:
 
 def checked(config: LearnerConfig) -> LearnerConfig:
     """The configuration, if an update can be made with it. Invalid says which value makes that impossible."""
-    for name, value in named_values(config).items():
+    values = named_values(config)
+    for name, value in values.items():
         if isinstance(value, bool) or not isinstance(value, int | float):
             continue
         positive = name.rpartition(".")[2] in POSITIVE
         if not math.isfinite(value) or value < 0 or (positive and value == 0):
             raise Invalid(f"The learner setting {name} is {'above' if positive else 'at least'} 0, not {value}.", name)
     for name, least in AT_LEAST.items():
-        if (value := named_values(config)[name]) < least:
-            raise Invalid(f"The learner setting {name} is at least {least}, not {value}.", name)
+        if values[name] < least:
+            raise Invalid(f"The learner setting {name} is at least {least}, not {values[name]}.", name)
     ppo = config.ppo
     if not 2 <= ppo.replies_trained <= ppo.replies_per_prompt:
         raise Invalid(

@@ -75,8 +75,7 @@ class Learner:
                     run = next(runs, None)
                     if run is not None and self.is_unwanted(run):
                         self._ended(run, "cancelled", UNWANTED)
-                        continue
-                    if run is not None:
+                    elif run is not None:
                         self.run(run, lambda phase, share: None, stop)
                     stop.wait(POLL_S)
         finally:

@@ -14,10 +14,13 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import httpx
+
 from assistant.supervisor import lower_priority, own_group
 from data.errors import AttuneError
 from data.home import CHECKOUT, Home
 from data.store import Store
+from data.store.runs import ENDED
 from learner.modeling.embedded import prepare_embedded
 
 if TYPE_CHECKING:
@@ -92,6 +95,14 @@ def _address(process: subprocess.Popen[bytes], log: Path) -> str:
             return found[1]
         time.sleep(0.2)
     raise AttuneError(f"The chat server did not start: {log.read_text()[-400:]}")
+
+
+def ended(client: httpx.Client, run: dict[str, Any]) -> dict[str, Any]:
+    """Wait until an update has ended; the run as `GET /v1/learner/runs/{id}` then has it."""
+    while run["state"] not in ENDED:
+        time.sleep(2)
+        run = dict(client.get(f"/v1/learner/runs/{run['id']}").raise_for_status().json())
+    return run
 
 
 @contextmanager

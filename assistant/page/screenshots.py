@@ -10,13 +10,12 @@ from __future__ import annotations
 import argparse
 import re
 import tempfile
-import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import httpx
 
-from assistant.page.real_page import chromium, learning, served, share_model
+from assistant.page.real_page import chromium, ended, learning, served, share_model
 from data.errors import AttuneError
 from data.home import CHECKOUT, Home
 from data.prompts import general_prompts
@@ -36,7 +35,6 @@ QUESTIONS = ("How do I keep bread fresh?", "Why does the moon change its shape?"
 LEARNT = "learnt.png"
 PIECES = 60  # of feedback before the update
 STARS = ((25, 5), (40, 4), (60, 3), (90, 2))  # at most so many words: so many stars, and one beyond
-ENDED = ("promoted", "rejected", "abstained", "cancelled", "failed")
 
 
 def main(options: argparse.Namespace) -> int:
@@ -97,9 +95,7 @@ def learnt(browser: Browser, address: str, out: Path) -> Path:
         for number, prompt in enumerate(general_prompts("rollout")[:PIECES]):
             _rate_length(client, prompt, number)
         run = client.post("/v1/learner/run", json={}).raise_for_status().json()
-        while run["state"] not in ENDED:
-            time.sleep(5)
-            run = client.get(f"/v1/learner/runs/{run['id']}").raise_for_status().json()
+        run = ended(client, run)
     print(f"{run['state']}: {run['reason']}")
     page = browser.new_page(viewport=DESKTOP)
     page.goto(address)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import time
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from functools import cached_property
@@ -12,7 +11,7 @@ from typing import Any, TypeVar
 import httpx
 import numpy as np
 
-from assistant.page.real_page import learning, served
+from assistant.page.real_page import ended, learning, served
 from benchmarks.learning.ground import Ground, Said, code, write_whole
 from benchmarks.people.live import converse
 from benchmarks.people.tastes import Person
@@ -25,7 +24,6 @@ from learner.reward.features import Array
 
 T = TypeVar("T")
 
-ENDED = ("promoted", "rejected", "abstained", "cancelled", "failed")
 ADAPTER = "bench"
 # The same code in under two minutes: it shows that everything runs, not that anything is learnt.
 QUICK_LEARNER: Mapping[str, Any] = {
@@ -118,10 +116,7 @@ class Story:
             run = client.post("/v1/learner/run", json={}).raise_for_status().json()
         else:
             run = client.get(f"/v1/learner/runs/{run_id}").raise_for_status().json()
-        while run["state"] not in ENDED:
-            time.sleep(2)
-            run = client.get(f"/v1/learner/runs/{run['id']}").raise_for_status().json()
-        return dict(run)
+        return ended(client, run)
 
     def _newest_run(self) -> str | None:
         store = Store(self.home)

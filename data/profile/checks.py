@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
 from typing import Any, get_args
 
+from data.characters import is_whole
 from data.errors import Invalid
 from data.feedback_values import checked_value
 from data.ids import is_id
@@ -34,7 +35,7 @@ def _text(value: Any) -> bool:
     return (
         isinstance(value, str)
         and len(value) <= MAX_TEXT_CHARS
-        and not any("\ud800" <= char <= "\udfff" for char in value)
+        and is_whole(value)
     )
 
 

@@ -6,6 +6,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from data.characters import is_whole
 from data.errors import Invalid
 from data.ids import is_id, utc_now
 from data.store.connection import Connected, from_json, to_json
@@ -29,11 +30,7 @@ def _whole(least: int, most: int) -> Callable[[Any], bool]:
 
 
 def _is_prompt(value: Any) -> bool:
-    return (
-        isinstance(value, str)
-        and len(value) <= MAX_PROMPT_CHARS
-        and not any("\ud800" <= char <= "\udfff" for char in value)
-    )
+    return isinstance(value, str) and len(value) <= MAX_PROMPT_CHARS and is_whole(value)
 
 
 def _is_bool(value: Any) -> bool:

@@ -8,7 +8,7 @@ import pytest
 
 from assistant.auth import ATTEMPTS, Attempts, TooManyAttempts, check_password, hash_password, new_api_key
 from assistant.guard_bodies import JSON_BYTES
-from assistant.guard_page import PageSessions, sessions_named
+from assistant.guard_page import PageSessions, parsed, sessions_named
 from learner.modeling.base import BaseModel
 from tests.assistant.conftest import Running, serving
 
@@ -235,7 +235,7 @@ def test_one_persons_page_events_are_not_anothers() -> None:
         return {"path": path, "query_string": query}
 
     join = scope("/gradio_api/queue/join")
-    assert sessions_named(join, b'{"session_hash": "abc", "data": []}') == {"abc"}
+    assert sessions_named(join, parsed(b'{"session_hash": "abc", "data": []}')) == {"abc"}
     assert sessions_named(scope("/gradio_api/queue/data", b"session_hash=abc")) == {"abc"}
     assert sessions_named(scope("/gradio_api/heartbeat/abc")) == {"abc"}
-    assert sessions_named(join, b"[1]") == sessions_named(join, b"{") == set()
+    assert sessions_named(join, parsed(b"[1]")) == sessions_named(join, parsed(b"{")) == set()

@@ -11,6 +11,7 @@ from data.schema import migrate
 from data.store import Store
 from learner.worker import Learner
 from tests.launched import wait_for
+from tests.learner.conftest import at_work
 
 ENDED = "abstained"  # there is nothing to learn from
 
@@ -41,18 +42,12 @@ def test_whoever_paused_waits_and_others_do_not(home_with_model: Callable[[str],
     resting, other = store.ensure_user().id, store.add_user("other", None).id
     store.update_settings(resting, {"paused": True})
     first, second = store.queue_run(resting, "manual"), store.queue_run(other, "manual")
-    stop = threading.Event()
-    serving = threading.Thread(target=Learner(home, Store(home), "embedded").serve, args=(stop,))
-    serving.start()
-    try:
+    with at_work(home, Store(home)):
         wait_for(lambda: store.run(other, second.id).state == ENDED, 60, "the other's update ends")
         assert store.run(resting, first.id).started_at is None
         store.update_settings(resting, {"paused": False})
         wait_for(lambda: store.run(resting, first.id).state == ENDED, 60, "the paused one's update begins")
-    finally:
-        stop.set()
-        serving.join()
-        store.close()
+    store.close()
 
 
 def test_switched_off_ends_what_began_by_itself_and_nothing_that_was_asked_for(
@@ -71,14 +66,8 @@ def test_switched_off_ends_what_began_by_itself_and_nothing_that_was_asked_for(
     assert (ended.state, ended.reason) == ("cancelled", "Learning was switched off; nothing of it was kept.")
     store.update_settings(other, {"learning": False})
     waiting, asked_for = store.queue_run(user, "automatic"), store.queue_run(other, "manual")
-    stop = threading.Event()
-    serving = threading.Thread(target=Learner(home, Store(home), "embedded").serve, args=(stop,))
-    serving.start()
-    try:
+    with at_work(home, Store(home)):
         wait_for(lambda: store.run(user, waiting.id).state == "cancelled", 60, "what waits ends")
         wait_for(lambda: store.run(other, asked_for.id).state == ENDED, 60, "what was asked for is carried out")
         assert store.run(user, waiting.id).started_at is None
-    finally:
-        stop.set()
-        serving.join()
-        store.close()
+    store.close()

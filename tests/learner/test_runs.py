@@ -19,6 +19,7 @@ from learner import memory, worker
 from learner.policy.task import LearningError
 from learner.worker import Learner
 from tests.launched import wait_for
+from tests.learner.conftest import at_work
 
 
 @pytest.mark.parametrize("how", ["abstained", "failed"])
@@ -74,15 +75,8 @@ def test_an_end_that_could_not_be_stored_is_stored_later(tmp_path: Path, monkeyp
 
     monkeypatch.setattr(worker, "load_base", no_model)
     monkeypatch.setattr(own, "finish_run", finish_run)
-    stop = threading.Event()
-    serving = threading.Thread(target=Learner(home, own, "embedded").serve, args=(stop,))
-    serving.start()
-    try:
+    with at_work(home, own):
         wait_for(lambda: store.run(user, run.id).state == "failed", 30, "the run ends")
         assert not full and store.run(user, run.id).reason == "There is no model."
         assert store.queue_run(user, "manual").state == "queued"
-    finally:
-        stop.set()
-        serving.join()
-        own.close()
-        store.close()
+    store.close()
