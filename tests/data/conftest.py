@@ -10,6 +10,7 @@ import pytest
 from data.home import Home
 from data.store import Store
 from data.types import Conversation, Message, User
+from tests.data.lives import lived as lived  # the fixture
 from tests.data.profile_files import Members, good_members
 
 
